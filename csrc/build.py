@@ -1,0 +1,249 @@
+"""Build of the compiled part: two shared libraries on the LibTorch stable ABI, no CPython in either.
+
+``_C.so`` holds the CPU kernels and every operator schema, ``_C_cuda.so`` the CUDA kernels and their
+registrations. Objects lie under ``build/native`` and are compiled again only when their source, a
+header it includes or their command line changes. See ``csrc/README.md``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CSRC = ROOT / "csrc"
+BUILD_DIR = ROOT / "build" / "native"
+
+TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # the stable ABI of torch 2.10
+COMMON = ["-std=c++20", "-O3", "-DNDEBUG", TORCH_TARGET]
+HOST = ["-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden"]
+# Errno and floating-point traps are not read anywhere, and both stop loops from being vectorised.
+CPU_FLAGS = [*COMMON, *HOST, "-Wall", "-Wextra", "-fno-math-errno", "-fno-trapping-math"]
+
+# Lowest first: the linker keeps the first copy it meets of an inline function that several objects
+# share, and the copy kept must run on every machine.
+X86_ISAS: dict[str, list[str]] = {
+    "baseline": [],
+    "avx2": ["-mavx2", "-mfma", "-mf16c"],
+    "avx512": [
+        *("-mavx2", "-mfma", "-mf16c"),
+        *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"),
+        "-mprefer-vector-width=512",
+    ],
+}
+
+CUDA_ARCHS = ("80", "86", "89", "90")
+CUDA_PTX = "90"
+
+
+class BuildError(RuntimeError):
+    """A compiler or linker said no; the message holds what it printed."""
+
+
+@dataclass(frozen=True)
+class Object:
+    """One object file to make: its source, its path and the command without output arguments."""
+
+    source: Path
+    path: Path
+    command: tuple[str, ...]
+    rank: int = 0  # position in the link line, see X86_ISAS
+
+    @property
+    def depfile(self) -> Path:
+        return self.path.with_suffix(".d")
+
+    @property
+    def stamp(self) -> Path:
+        return self.path.with_suffix(".cmd")
+
+
+def is_x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def find_nvcc() -> Path | None:
+    """Return nvcc from CUDA_HOME, the PATH or /usr/local/cuda, in this order; None without one."""
+    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    if home and (Path(home) / "bin" / "nvcc").is_file():
+        return Path(home) / "bin" / "nvcc"
+    if found := shutil.which("nvcc"):
+        return Path(found)
+    default = Path("/usr/local/cuda/bin/nvcc")
+    return default if default.is_file() else None
+
+
+def cuda_wanted() -> Path | None:
+    """Decide by POINTSEG_CUDA (auto, 0, 1) whether to build the CUDA half; return its nvcc."""
+    choice = os.environ.get("POINTSEG_CUDA", "auto") or "auto"
+    if choice not in ("auto", "0", "1"):
+        raise BuildError(f"POINTSEG_CUDA must be auto, 0 or 1, got {choice!r}")
+    if choice == "0":
+        return None
+    nvcc = find_nvcc()
+    if nvcc is None and choice == "1":
+        raise BuildError(
+            "POINTSEG_CUDA=1 but no nvcc was found in CUDA_HOME, on the PATH or in /usr/local/cuda: "
+            "install the CUDA toolkit, or set POINTSEG_CUDA=0 to build the CPU part alone"
+        )
+    return nvcc
+
+
+def torch_paths() -> tuple[Path, Path]:
+    """Return torch's include and library folders, or raise a BuildError that says what to install."""
+    try:
+        import torch
+    except ImportError as error:
+        raise BuildError(
+            "torch is needed to build pointseg: install torch >= 2.10, then run "
+            "`pip install --no-build-isolation -e .`"
+        ) from error
+    version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
+    if version < (2, 10):
+        raise BuildError(f"pointseg needs torch >= 2.10 to build, found {torch.__version__}")
+    folder = Path(torch.__file__).parent
+    return folder / "include", folder / "lib"
+
+
+def cpu_objects(include: Path) -> list[Object]:
+    compiler = shlex.split(os.environ.get("CXX", "g++"))
+    base = [*compiler, *CPU_FLAGS, "-I", str(CSRC), "-isystem", str(include)]
+    isas = X86_ISAS if is_x86() else {"baseline": []}
+    objects = []
+    for source in sorted([*CSRC.glob("kernels/cpu/*.cpp"), *CSRC.glob("bindings/cpu/*.cpp")]):
+        stem = "cpu-" + "-".join(source.relative_to(CSRC).with_suffix("").parts)
+        if source.parent.parent.name != "kernels" or not source.stem.endswith("_isa"):
+            objects.append(Object(source, BUILD_DIR / f"{stem}.o", tuple(base)))
+            continue
+        for rank, (isa, flags) in enumerate(isas.items(), start=1):
+            command = (*base, f"-DPOINTSEG_ISA={isa}", *flags)
+            objects.append(Object(source, BUILD_DIR / f"{stem}.{isa}.o", command, rank))
+    return sorted(objects, key=lambda item: item.rank)
+
+
+def out_of_date(item: Object) -> bool:
+    """Whether the object must be compiled: new command line, or something it read is newer."""
+    if not (item.path.is_file() and item.depfile.is_file() and item.stamp.is_file()):
+        return True
+    if item.stamp.read_text() != shlex.join(item.command):
+        return True
+    built = item.path.stat().st_mtime_ns
+    _, _, dependencies = item.depfile.read_text().replace("\\\n", " ").partition(":")
+    for name in shlex.split(dependencies):
+        path = Path(name)
+        if not path.is_file() or path.stat().st_mtime_ns > built:
+            return True
+    return False
+
+
+def compile_object(item: Object) -> str:
+    """Compile one object and return what the compiler printed."""
+    arguments = ["-MMD", "-MF", str(item.depfile), "-c", str(item.source), "-o", str(item.path)]
+    item.stamp.unlink(missing_ok=True)
+    done = subprocess.run([*item.command, *arguments], capture_output=True, text=True, check=False)
+    printed = done.stdout + done.stderr
+    if done.returncode != 0:
+        raise BuildError(f"{item.source.relative_to(ROOT)} does not compile:\n{printed}")
+    check_spills(item, printed)
+    item.stamp.write_text(shlex.join(item.command))
+    return printed
+
+
+def check_spills(item: Object, printed: str) -> None:
+    """Refuse CUDA kernels that spill registers: one spill in an inner loop costs more than it saves."""
+    kernel = "?"
+    for line in printed.splitlines():
+        if found := re.search(r"(?:Compiling entry function|Function properties for) '?(\w+)", line):
+            kernel = found.group(1)
+        spilled = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", line)
+        if spilled and (int(spilled.group(1)) or int(spilled.group(2))):
+            item.path.unlink(missing_ok=True)
+            raise BuildError(
+                f"{item.source.relative_to(ROOT)}: kernel {kernel} spills registers ({line.strip()})"
+            )
+
+
+def num_jobs() -> int:
+    return max(1, int(os.environ.get("MAX_JOBS", "2")))
+
+
+def compile_all(objects: Sequence[Object]) -> bool:
+    """Compile what is out of date; return whether anything was."""
+    stale = [item for item in objects if out_of_date(item)]
+    with ThreadPoolExecutor(num_jobs()) as pool:
+        pending = [(item, pool.submit(compile_object, item)) for item in stale]
+        errors = []
+        for item, future in pending:
+            try:
+                printed = future.result()
+            except BuildError as error:
+                errors.append(str(error))
+                continue
+            print(f"compiled {item.path.name}", flush=True)
+            if "warning" in printed:
+                print(printed, file=sys.stderr, flush=True)
+    if errors:
+        raise BuildError("\n".join(errors))
+    return bool(stale)
+
+
+def link(library: Path, objects: Sequence[Object], command: Sequence[str], changed: bool) -> None:
+    """Link the objects into `library`, unless it is already made of exactly these."""
+    line = [*command[:1], "-shared", *(str(item.path) for item in objects), *command[1:]]
+    digest = hashlib.sha256(shlex.join(line).encode()).hexdigest()
+    stamp = library.with_suffix(".link")
+    newest = max(item.path.stat().st_mtime_ns for item in objects)
+    fresh = library.is_file() and library.stat().st_mtime_ns >= newest
+    if not changed and fresh and stamp.is_file() and stamp.read_text() == digest:
+        return
+    # Written beside and moved: a process that has the old library loaded keeps it.
+    partial = library.with_suffix(".partial")
+    done = subprocess.run([*line, "-o", str(partial)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BuildError(f"{library.name} does not link:\n{done.stdout}{done.stderr}")
+    os.replace(partial, library)
+    stamp.write_text(digest)
+    print(f"linked {library.name}", flush=True)
+
+
+@contextlib.contextmanager
+def build_lock() -> Iterator[None]:
+    """Let one build at a time into the build folder; a second one waits and finds nothing to do."""
+    BUILD_DIR.mkdir(parents=True, exist_ok=True)
+    with (BUILD_DIR / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def build_cpu() -> Path:
+    """Build ``_C.so`` and return its path under ``build/native``."""
+    include, lib = torch_paths()
+    with build_lock():
+        objects = cpu_objects(include)
+        changed = compile_all(objects)
+        library = BUILD_DIR / "_C.so"
+        compiler = shlex.split(os.environ.get("CXX", "g++"))
+        link(library, objects, [*compiler, f"-L{lib}", "-ltorch_cpu", "-Wl,-O1"], changed)
+    return library
+
+
+def install(library: Path, target: Path) -> None:
+    """Copy a built library to where it is loaded from, in one step and only if it differs."""
+    if target.is_file() and target.read_bytes() == library.read_bytes():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(f".{os.getpid()}.partial")
+    shutil.copyfile(library, partial)
+    os.replace(partial, target)

@@ -1,0 +1,115 @@
+"""Show versions, the compiled libraries, the instruction set, threads and GPUs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Sequence
+from importlib import metadata, util
+
+import pointseg
+from pointseg import _native
+from pointseg.cli import run_main
+
+PACKAGES = ("torch", "numpy", "plyfile", "plotly", "open3d", "rich", "scikit-learn", "tensorboard")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    facts = collect()
+    if args.json:
+        print(json.dumps(facts, indent=2))
+        return 0
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        print(f"{name:{width}}  {value}")
+    return 0
+
+
+def collect() -> dict[str, str]:
+    """Return everything the command shows, in the order it is shown."""
+    facts = {
+        "pointseg": f"{pointseg.__version__} ({_native.PACKAGE_DIR})",
+        "python": f"{platform.python_version()} on {platform.platform()}",
+        "cpu": f"{_cpu_name()}, {os.cpu_count()} logical cores",
+    }
+    facts |= {name: _version(name) for name in PACKAGES}
+    facts["CPU library"] = _describe(_native.CPU)
+    facts["CUDA library"] = _describe(_native.CUDA)
+    facts["instruction set"] = _instruction_set()
+    facts["threads"] = _threads()
+    facts["GPU"] = _gpus()
+    foreign = _native.foreign_packages()
+    if foreign:
+        facts["warning"] = f"another package named pointseg is installed: {', '.join(foreign)}"
+    return facts
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _describe(library: _native.Library) -> str:
+    if library.loaded:
+        return f"loaded from {library.path}"
+    return f"not loaded: {library.problem}"
+
+
+def _instruction_set() -> str:
+    if not _native.is_loaded():
+        return "unknown: the CPU library is not loaded"
+    import torch
+
+    try:
+        return str(torch.ops.pointseg.cpu_isa())
+    except ValueError as error:
+        return f"refused: {error}"
+
+
+def _threads() -> str:
+    if util.find_spec("torch") is None:
+        return "unknown: torch is not installed"
+    import torch
+
+    return f"{torch.get_num_threads()} (OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')})"
+
+
+def _gpus() -> str:
+    if util.find_spec("torch") is None:
+        return "unknown: torch is not installed"
+    import torch
+
+    if torch.version.cuda is None:
+        return "none: torch is built without CUDA"
+    if not torch.cuda.is_available():
+        return f"none visible to torch (built for CUDA {torch.version.cuda})"
+    devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return ", ".join(
+        f"{device.name} (sm_{device.major}{device.minor}, {device.total_memory >> 20} MiB)"
+        for device in devices
+    )
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.machine()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_main(__name__, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,50 @@
+"""Build of pointseg: pure Python and the libraries that csrc/build.py makes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.bdist_wheel import bdist_wheel
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "csrc"))
+
+import build as native  # noqa: E402  (csrc/build.py, found through the line above)
+
+
+class BuildNative(build_ext):
+    """Hand both libraries to csrc/build.py and put them where setuptools wants them."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        return fullname.replace(".", "/") + ".so"
+
+    def build_extension(self, ext: Extension) -> None:
+        builders = {"pointseg._C": native.build_cpu}
+        native.install(builders[ext.name](), Path(self.get_ext_fullpath(ext.name)))
+
+    def copy_extensions_to_source(self) -> None:
+        package_dir = Path(self.get_finalized_command("build_py").get_package_dir("pointseg"))
+        for ext in self.extensions:
+            filename = Path(self.get_ext_filename(ext.name))
+            native.install(Path(self.build_lib) / filename, package_dir / filename.name)
+
+
+class PlatformWheel(bdist_wheel):
+    """Tag the wheel py3-none-<platform>: it holds machine code, but no CPython extension."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        _, _, plat = super().get_tag()
+        return "py3", "none", plat
+
+
+def extensions() -> list[Extension]:
+    return [Extension("pointseg._C", sources=[])]
+
+
+setup(
+    ext_modules=extensions(),
+    cmdclass={"build_ext": BuildNative, "bdist_wheel": PlatformWheel},
+)
