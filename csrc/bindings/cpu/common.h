@@ -1,0 +1,77 @@
+// What every CPU binding needs: the thread pool, checks that name the argument, raw pointers.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/Dispatch_v2.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/macros/Macros.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <cstdint>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "../../kernels/parallel.h"
+
+namespace pointseg {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+inline Parallel torch_threads() {
+  return Parallel(
+      [](int64_t begin, int64_t end, int64_t grain, Parallel::Body body, void* context) {
+        torch::stable::parallel_for(begin, end, grain, [&](int64_t b, int64_t e) { body(b, e, context); });
+      },
+      torch::stable::get_num_threads());
+}
+
+inline void check_matrix(const Tensor& t, const char* name, int64_t dims, ScalarType dtype) {
+  STD_TORCH_CHECK(t.dim() == dims, name, ": expected ", dims, " dimensions, got ", t.dim());
+  STD_TORCH_CHECK(t.scalar_type() == dtype, name, ": expected dtype ", dtype, ", got ", t.scalar_type());
+  STD_TORCH_CHECK(t.is_contiguous(), name, ": expected a contiguous tensor");
+}
+
+template <typename T>
+const T* cptr(const Tensor& t) {
+  return static_cast<const T*>(t.const_data_ptr());
+}
+
+template <typename T>
+T* mptr(const Tensor& t) {
+  return static_cast<T*>(t.mutable_data_ptr());
+}
+
+inline Tensor empty(const Tensor& like, std::vector<int64_t> size, ScalarType dtype) {
+  return torch::stable::new_empty(like, torch::headeronly::IntHeaderOnlyArrayRef(size), dtype);
+}
+
+inline Tensor zeros(const Tensor& like, std::vector<int64_t> size, ScalarType dtype) {
+  return torch::stable::new_zeros(like, torch::headeronly::IntHeaderOnlyArrayRef(size), dtype);
+}
+
+// The arrays of a kernel map, checked once for every op that takes one.
+struct MapArrays {
+  const int32_t* in_rows;
+  const int32_t* out_rows;
+  const int64_t* segments;
+  int64_t num_blocks;
+  int64_t num_taps;
+  int64_t num_pairs;
+};
+
+inline MapArrays map_arrays(const Tensor& in_rows, const Tensor& out_rows, const Tensor& segments) {
+  check_matrix(in_rows, "in_rows", 1, ScalarType::Int);
+  check_matrix(out_rows, "out_rows", 1, ScalarType::Int);
+  check_matrix(segments, "segments", 3, ScalarType::Long);
+  STD_TORCH_CHECK(in_rows.size(0) == out_rows.size(0), "in_rows and out_rows: expected equal lengths, got ",
+                  in_rows.size(0), " and ", out_rows.size(0));
+  STD_TORCH_CHECK(segments.size(2) == 2, "segments: expected shape [blocks, taps, 2]");
+  return {cptr<int32_t>(in_rows), cptr<int32_t>(out_rows), cptr<int64_t>(segments),
+          segments.size(0),       segments.size(1),        in_rows.size(0)};
+}
+
+}  // namespace pointseg

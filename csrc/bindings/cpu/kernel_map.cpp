@@ -1,0 +1,126 @@
+// kernel_map, swap_kernel_map: see pointseg/ops/kernel_map.py for the contract.
+#include "../../kernels/cpu/kernel_map.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <utility>
+
+#include "../../kernels/packing.h"
+#include "common.h"
+
+namespace pointseg {
+namespace {
+
+// Taps grouped by (dx, dy), with the tables that the columns point into.
+struct Columns {
+  std::vector<std::vector<int32_t>> tables;
+  std::vector<cpu::TapColumn> columns;
+
+  Columns(const int32_t* offsets, int64_t num_taps) {
+    std::map<std::array<int32_t, 2>, std::vector<std::pair<int32_t, int32_t>>> groups;
+    for (int64_t k = 0; k < num_taps; ++k) {
+      const int32_t* o = offsets + 3 * k;
+      for (int axis = 0; axis < 3; ++axis)
+        STD_TORCH_CHECK(o[axis] >= -kMaxReach && o[axis] <= kMaxReach, "offsets: tap ", k, " reaches ",
+                        o[axis], " voxels along ", "xyz"[axis], ", the limit is ", kMaxReach);
+      groups[{o[0], o[1]}].emplace_back(o[2], static_cast<int32_t>(k));
+    }
+    for (auto& [xy, taps] : groups) {
+      std::sort(taps.begin(), taps.end());
+      const int64_t span = int64_t{taps.back().first} - taps.front().first;
+      std::vector<int32_t> table(span + 1, -1);
+      for (const auto& [dz, k] : taps) {
+        STD_TORCH_CHECK(table[dz - taps.front().first] < 0, "offsets: tap ", k, " repeats another");
+        table[dz - taps.front().first] = k;
+      }
+      tables.push_back(std::move(table));
+      columns.push_back({key_delta(xy[0], xy[1], taps.front().first), span, nullptr});
+    }
+    for (size_t c = 0; c < columns.size(); ++c) columns[c].tap = tables[c].data();
+  }
+};
+
+struct Groups {
+  Tensor segments;
+  std::vector<int64_t> cursor;
+  int64_t num_pairs;
+};
+
+// counts [blocks, taps] to the place of every group, groups in a row.
+Groups place_groups(const Tensor& like, const std::vector<int64_t>& counts, int64_t num_taps) {
+  const auto num_groups = static_cast<int64_t>(counts.size());
+  Groups groups{empty(like, {num_groups / num_taps, num_taps, 2}, ScalarType::Long),
+                std::vector<int64_t>(counts.size()), 0};
+  int64_t* segment = mptr<int64_t>(groups.segments);
+  for (int64_t g = 0; g < num_groups; ++g) {
+    groups.cursor[g] = segment[2 * g] = groups.num_pairs;
+    groups.num_pairs += counts[g];
+    segment[2 * g + 1] = groups.num_pairs;
+  }
+  return groups;
+}
+
+std::tuple<Tensor, Tensor, Tensor> kernel_map(const Tensor& in_keys, const std::optional<Tensor>& in_order,
+                                              const Tensor& out_keys,
+                                              const std::optional<Tensor>& out_order,
+                                              const Tensor& offsets) {
+  check_matrix(in_keys, "in_keys", 1, ScalarType::Long);
+  check_matrix(out_keys, "out_keys", 1, ScalarType::Long);
+  check_matrix(offsets, "offsets", 2, ScalarType::Int);
+  STD_TORCH_CHECK(offsets.size(1) == 3 && offsets.size(0) > 0, "offsets: expected shape [K, 3] with K > 0");
+  if (in_order) check_matrix(*in_order, "in_order", 1, ScalarType::Int);
+  if (out_order) check_matrix(*out_order, "out_order", 1, ScalarType::Int);
+
+  const int64_t num_taps = offsets.size(0);
+  const Columns columns(cptr<int32_t>(offsets), num_taps);
+  const cpu::MapSearch search{cptr<int64_t>(in_keys),
+                              in_order ? cptr<int32_t>(*in_order) : nullptr,
+                              in_keys.size(0),
+                              cptr<int64_t>(out_keys),
+                              out_order ? cptr<int32_t>(*out_order) : nullptr,
+                              out_keys.size(0),
+                              columns.columns.data(),
+                              static_cast<int64_t>(columns.columns.size()),
+                              num_taps};
+  std::vector<int64_t> counts(cpu::num_blocks(search.num_out) * num_taps);
+  cpu::count_pairs(search, counts.data(), torch_threads());
+  Groups groups = place_groups(in_keys, counts, num_taps);
+  Tensor in_rows = empty(in_keys, {groups.num_pairs}, ScalarType::Int);
+  Tensor out_rows = empty(in_keys, {groups.num_pairs}, ScalarType::Int);
+  cpu::fill_pairs(search, groups.cursor.data(), mptr<int32_t>(in_rows), mptr<int32_t>(out_rows),
+                  torch_threads());
+  return {in_rows, out_rows, groups.segments};
+}
+
+std::tuple<Tensor, Tensor, Tensor> swap_kernel_map(const Tensor& in_rows, const Tensor& out_rows,
+                                                   const Tensor& segments, int64_t num_in) {
+  const MapArrays map = map_arrays(in_rows, out_rows, segments);
+  STD_TORCH_CHECK(num_in >= 0, "num_in: expected a count, got ", num_in);
+  const cpu::MapPairs pairs{map.in_rows, map.out_rows, map.segments, map.num_blocks, map.num_taps};
+  std::vector<int64_t> counts(cpu::num_blocks(num_in) * map.num_taps, 0);
+  cpu::count_swapped(pairs, counts.data(), torch_threads());
+  Groups groups = place_groups(in_rows, counts, map.num_taps);
+  Tensor new_in = empty(in_rows, {map.num_pairs}, ScalarType::Int);
+  Tensor new_out = empty(in_rows, {map.num_pairs}, ScalarType::Int);
+  cpu::fill_swapped(pairs, groups.cursor.data(), mptr<int32_t>(new_in), mptr<int32_t>(new_out),
+                    torch_threads());
+  return {new_in, new_out, groups.segments};
+}
+
+STABLE_TORCH_LIBRARY_FRAGMENT(pointseg, m) {
+  m.def(
+      "kernel_map(Tensor in_keys, Tensor? in_order, Tensor out_keys, Tensor? out_order, Tensor offsets) "
+      "-> (Tensor in_rows, Tensor out_rows, Tensor segments)");
+  m.def(
+      "swap_kernel_map(Tensor in_rows, Tensor out_rows, Tensor segments, SymInt num_in) "
+      "-> (Tensor in_rows, Tensor out_rows, Tensor segments)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(pointseg, CPU, m) {
+  m.impl("kernel_map", TORCH_BOX(&kernel_map));
+  m.impl("swap_kernel_map", TORCH_BOX(&swap_kernel_map));
+}
+
+}  // namespace
+}  // namespace pointseg

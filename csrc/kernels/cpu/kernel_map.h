@@ -1,0 +1,61 @@
+// Kernel maps: for every output voxel and every tap of a kernel, the input voxel that lies there.
+//
+// The map is a list of pairs (input row, output row), grouped by block of `kBlockRows` output voxels
+// and, inside a block, by tap. A block owns its output rows: no other block holds a pair of them, and no
+// output row occurs twice in one group. So a kernel that walks one block at a time may accumulate into
+// its rows without locks, in an order that no number of threads changes.
+#pragma once
+
+#include <cstdint>
+
+#include "../parallel.h"
+
+namespace pointseg::cpu {
+
+constexpr int64_t kBlockRows = 2048;
+
+inline int64_t num_blocks(int64_t num_rows) { return (num_rows + kBlockRows - 1) / kBlockRows; }
+
+// The taps of one kernel that share (dx, dy): one search along z serves them all.
+struct TapColumn {
+  int64_t low_delta;   // key delta of the lowest tap
+  int64_t span;        // key distance from the lowest tap to the highest
+  const int32_t* tap;  // tap[j] = index of the tap `j` above the lowest, -1 where there is none
+};
+
+// What to search: sorted keys of both grids; `*_order` maps a sorted position to its row, null where
+// rows are sorted already.
+struct MapSearch {
+  const int64_t* in_keys;
+  const int32_t* in_order;
+  int64_t num_in;
+  const int64_t* out_keys;
+  const int32_t* out_order;
+  int64_t num_out;
+  const TapColumn* columns;
+  int64_t num_columns;
+  int64_t num_taps;
+};
+
+// counts [blocks, taps] of pairs.
+void count_pairs(const MapSearch& search, int64_t* counts, const Parallel& parallel);
+
+// Writes the pairs. cursor [blocks, taps] says where the pairs of each group begin, and is used up.
+void fill_pairs(const MapSearch& search, int64_t* cursor, int32_t* in_rows, int32_t* out_rows,
+                const Parallel& parallel);
+
+// An existing map, to be turned around: what was input becomes output, taps keep their index.
+struct MapPairs {
+  const int32_t* in_rows;
+  const int32_t* out_rows;
+  const int64_t* segments;  // [blocks, taps, 2]: begin and end of each group
+  int64_t num_blocks;
+  int64_t num_taps;
+};
+
+// counts [swapped blocks, taps], zero on entry; then as above.
+void count_swapped(const MapPairs& map, int64_t* counts, const Parallel& parallel);
+void fill_swapped(const MapPairs& map, int64_t* cursor, int32_t* in_rows, int32_t* out_rows,
+                  const Parallel& parallel);
+
+}  // namespace pointseg::cpu
