@@ -1,0 +1,62 @@
+"""What every module over a `SparseTensor` can say about itself: the geometry it needs.
+
+Strides are relative: the grid that enters a model has stride 1, whatever its own stride is. A
+module is asked with the stride at which it stands and answers with plan entries
+``(stride of the finer grid, KernelSpec)`` and with the stride that it leaves behind. Walking the
+modules in the order of the forward pass gives the plan of a whole model, which
+`VoxelGrid.prepare` turns into grids and kernel maps in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+
+from pointseg.sparse import GeometryPlan, SparseTensor
+
+
+class SparseModule(nn.Module):
+    """Base of modules from `SparseTensor` to `SparseTensor`; needs no geometry by default."""
+
+    def geometry(self, stride: int = 1) -> GeometryPlan:
+        """Plan entries that a forward pass asks for when its input has relative stride `stride`."""
+        return ()
+
+    def out_stride(self, stride: int) -> int:
+        """Relative stride of the output, given that of the input."""
+        return stride
+
+
+def merge_plans(plans: Iterable[GeometryPlan]) -> GeometryPlan:
+    """Join plans into one, each entry once, in the order of first use."""
+    return tuple(dict.fromkeys(entry for plan in plans for entry in plan))
+
+
+def chain_geometry(modules: Iterable[nn.Module], stride: int) -> tuple[GeometryPlan, int]:
+    """Plan and final stride of modules that run one after the other, starting at `stride`."""
+    plans = []
+    for module in modules:
+        if not isinstance(module, SparseModule):
+            raise TypeError(
+                f"geometry can only be collected from SparseModules, got {type(module).__name__}; "
+                "wrap a module that works on plain features in pointseg.nn.Pointwise"
+            )
+        plans.append(module.geometry(stride))
+        stride = module.out_stride(stride)
+    return merge_plans(plans), stride
+
+
+class Sequential(nn.Sequential, SparseModule):
+    """`nn.Sequential` of `SparseModule`s that also chains their geometry."""
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        for module in self:
+            x = module(x)
+        return x
+
+    def geometry(self, stride: int = 1) -> GeometryPlan:
+        return chain_geometry(self, stride)[0]
+
+    def out_stride(self, stride: int) -> int:
+        return chain_geometry(self, stride)[1]
