@@ -1,4 +1,4 @@
-"""Build of pointseg: pure Python and the libraries that csrc/build.py makes."""
+"""Build of pointseg: pure Python and the libraries that csrc/native_build.py makes."""
 
 from __future__ import annotations
 
@@ -6,30 +6,33 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
-from setuptools.command.build_ext import build_ext
 from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "csrc"))
 
-import build as native  # noqa: E402  (csrc/build.py, found through the line above)
+import native_build  # noqa: E402  (csrc/native_build.py, found through the line above)
 
 
 class BuildNative(build_ext):
-    """Hand both libraries to csrc/build.py and put them where setuptools wants them."""
+    """Hand both libraries to csrc/native_build.py and put them where setuptools wants them."""
 
     def get_ext_filename(self, fullname: str) -> str:
         return fullname.replace(".", "/") + ".so"
 
     def build_extension(self, ext: Extension) -> None:
-        builders = {"pointseg._C": native.build_cpu}
-        native.install(builders[ext.name](), Path(self.get_ext_fullpath(ext.name)))
+        builders = {
+            "pointseg._C": native_build.build_cpu,
+            "pointseg._C_cuda": native_build.build_cuda,
+        }
+        native_build.install(builders[ext.name](), Path(self.get_ext_fullpath(ext.name)))
 
     def copy_extensions_to_source(self) -> None:
         package_dir = Path(self.get_finalized_command("build_py").get_package_dir("pointseg"))
         for ext in self.extensions:
             filename = Path(self.get_ext_filename(ext.name))
-            native.install(Path(self.build_lib) / filename, package_dir / filename.name)
+            native_build.install(Path(self.build_lib) / filename, package_dir / filename.name)
 
 
 class PlatformWheel(bdist_wheel):
@@ -41,7 +44,10 @@ class PlatformWheel(bdist_wheel):
 
 
 def extensions() -> list[Extension]:
-    return [Extension("pointseg._C", sources=[])]
+    names = ["pointseg._C"]
+    if native_build.cuda_wanted():
+        names.append("pointseg._C_cuda")
+    return [Extension(name, sources=[]) for name in names]
 
 
 setup(

@@ -45,7 +45,12 @@ X86_ISAS: dict[str, list[str]] = {
 }
 
 CUDA_ARCHS = ("80", "86", "89", "90")
-CUDA_PTX = "90"
+CUDA_PTX = "90"  # newer GPUs compile this at load time
+CUDA_FLAGS = [
+    *(f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in CUDA_ARCHS),
+    f"-gencode=arch=compute_{CUDA_PTX},code=compute_{CUDA_PTX}",
+    *("-Xptxas", "-v", "--expt-relaxed-constexpr", "-cudart", "static"),
+]
 
 
 class BuildError(RuntimeError):
@@ -131,6 +136,19 @@ def cpu_objects(include: Path) -> list[Object]:
             command = (*base, f"-DPOINTSEG_ISA={isa}", *flags)
             objects.append(Object(source, BUILD_DIR / f"{stem}.{isa}.o", command, rank))
     return sorted(objects, key=lambda item: item.rank)
+
+
+def cuda_objects(nvcc: Path, include: Path) -> list[Object]:
+    # nvcc compiles the bindings too: it knows where its own headers are.
+    host = ["-Xcompiler", ",".join([*HOST, "-Wall"])]
+    base = [str(nvcc), *COMMON, "-DUSE_CUDA", *host, "-I", str(CSRC), "-isystem", str(include)]
+    objects = []
+    for folder in ("kernels", "bindings"):
+        for source in sorted(CSRC.glob(f"{folder}/cuda/*.c[pu]*")):
+            flags = CUDA_FLAGS if source.suffix == ".cu" else []
+            stem = "cuda-" + "-".join(source.relative_to(CSRC).with_suffix("").parts)
+            objects.append(Object(source, BUILD_DIR / f"{stem}.o", (*base, *flags)))
+    return objects
 
 
 def out_of_date(item: Object) -> bool:
@@ -239,9 +257,29 @@ def build_cpu() -> Path:
     return library
 
 
+def build_cuda() -> Path:
+    """Build ``_C_cuda.so`` and return its path under ``build/native``.
+
+    torch may be a CPU build: the symbols that only a CUDA build has are looked up when the library
+    is loaded, in libtorch.so, which must therefore stay in the list of needed libraries.
+    """
+    nvcc = cuda_wanted()
+    if nvcc is None:
+        raise BuildError("the CUDA half was asked for without nvcc")
+    include, lib = torch_paths()
+    with build_lock():
+        objects = cuda_objects(nvcc, include)
+        changed = compile_all(objects)
+        library = BUILD_DIR / "_C_cuda.so"
+        libraries = ["-cudart", "static", f"-L{lib}", "-Xlinker", "--no-as-needed", "-ltorch"]
+        link(library, objects, [str(nvcc), *libraries], changed)
+    return library
+
+
 def install(library: Path, target: Path) -> None:
     """Copy a built library to where it is loaded from, in one step and only if it differs."""
     if target.is_file() and target.read_bytes() == library.read_bytes():
+        os.utime(target)  # make compares times
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(f".{os.getpid()}.partial")

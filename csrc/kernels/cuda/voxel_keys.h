@@ -1,0 +1,16 @@
+// Launcher of the voxel key kernel: see voxel_keys in pointseg/ops/voxelize.py for the contract.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace pointseg::cuda {
+
+// What stands in place of the key of a row outside the key range; keys are never negative.
+constexpr int64_t kOutsideRange = -1;
+
+// keys[i] = packed key of row i of coords, int32 [num_rows, 4].
+cudaError_t voxel_keys(const int32_t* coords, int64_t num_rows, int64_t* keys, cudaStream_t stream);
+
+}  // namespace pointseg::cuda
