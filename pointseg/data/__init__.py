@@ -1,0 +1,1 @@
+"""Scenes: files -> PointCloud -> transforms -> voxels -> batches."""

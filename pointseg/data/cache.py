@@ -1,0 +1,252 @@
+"""Prepared scenes: one folder each, npy arrays that are memory-mapped and a json that vouches for them.
+
+    <folder>/prepared.json                       format version, dataset, reader settings
+    <folder>/meta/scannetv2_{train,val,test}.txt  copies of the split lists
+    <folder>/<scene>/scene.json                  counts, array checksums, hashes of the source files
+    <folder>/<scene>/{xyz_m,color,normal,labels,instances}.npy
+
+A scene's folder is written under another name and renamed, so it is either complete or absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pointseg.data.types import PointCloud
+
+FORMAT_VERSION = 1
+"""Raised whenever the reader or the layout changes what a prepared scene holds."""
+
+_INDEX = "prepared.json"
+_SCENE = "scene.json"
+_ARRAYS = ("xyz_m", "color", "normal", "labels", "instances")
+_REMEDY = "run `pointseg prepare-data` again: it rebuilds this scene alone"
+
+
+def hash_file(path: Path) -> str:
+    """BLAKE2b of a file's content, 32 hex digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def describe_sources(sources: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Size, modification time and content hash of each source file, by name."""
+    described = {}
+    for name, path in sorted(sources.items()):
+        stat = path.stat()
+        described[name] = {
+            "size": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns,
+            "blake2b": hash_file(path),
+        }
+    return described
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a text file under another name, then rename it into place."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(content, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _to_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1) + "\n"
+
+
+class SceneCache:
+    """A folder of prepared scenes made with one set of reader settings.
+
+    ``load`` checks dtypes, shapes and counts every time and the arrays' checksums the first time an
+    instance meets a scene.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self._verified: set[str] = set()
+
+    # -- the folder -------------------------------------------------------------------------------
+
+    def read_index(self) -> dict[str, Any] | None:
+        """Dataset name and settings the folder was made with; None where there is no (valid) index."""
+        try:
+            index = json.loads((self.folder / _INDEX).read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
+        return index if isinstance(index, dict) else None
+
+    def write_index(self, dataset: str, settings: Mapping[str, Any]) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            content = {"format": FORMAT_VERSION, "dataset": dataset, "settings": dict(settings)}
+            write_text(self.folder / _INDEX, _to_json(content))
+        except OSError as error:
+            raise ValueError(
+                f"{self.folder}: cannot write prepared scenes ({error.strerror or error}); prepare them "
+                "elsewhere with `pointseg prepare-data --out DIR` and use DIR as data.root"
+            ) from error
+
+    def scene_ids(self) -> tuple[str, ...]:
+        """Every prepared scene, sorted."""
+        return tuple(sorted(path.parent.name for path in self.folder.glob(f"*/{_SCENE}")))
+
+    # -- one scene --------------------------------------------------------------------------------
+
+    def write(
+        self, cloud: PointCloud, sources: Mapping[str, Any], settings: Mapping[str, Any]
+    ) -> None:
+        """Store a scene, replacing what is there. ``sources`` is from :func:`describe_sources`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f".{cloud.scene_id}.{os.getpid()}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            arrays = {}
+            for name in _ARRAYS:
+                array = getattr(cloud, name)
+                if array is None:
+                    continue
+                np.save(temporary / f"{name}.npy", np.ascontiguousarray(array))
+                arrays[name] = {
+                    "dtype": str(array.dtype),
+                    "shape": list(array.shape),
+                    "blake2b": hash_file(temporary / f"{name}.npy"),
+                }
+            content = {
+                "format": FORMAT_VERSION,
+                "scene_id": cloud.scene_id,
+                "num_points": cloud.num_points,
+                "settings": dict(settings),
+                "arrays": arrays,
+                "sources": dict(sources),
+            }
+            write_text(temporary / _SCENE, _to_json(content))
+            _install(temporary, self.folder / cloud.scene_id)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self._verified.discard(cloud.scene_id)
+
+    def stale_reason(
+        self,
+        scene_id: str,
+        sources: Mapping[str, Path],
+        settings: Mapping[str, Any],
+        thorough: bool = False,
+    ) -> str | None:
+        """Why a scene must be (re)built from ``sources``, None where it need not be.
+
+        A source whose size and modification time are as recorded counts as unchanged; ``thorough``
+        compares contents regardless. A touched file with the same content is unchanged too.
+        """
+        try:
+            content = self._read_scene_json(scene_id)
+        except FileNotFoundError:
+            return "not prepared yet"
+        except ValueError:
+            return "unreadable scene.json"
+        if content["format"] != FORMAT_VERSION:
+            return f"format version {content['format']} is not {FORMAT_VERSION}"
+        if content["settings"] != dict(settings):
+            return "made with other settings"
+        recorded = content["sources"]
+        if recorded.keys() != sources.keys():
+            changed = sorted(recorded.keys() ^ sources.keys())
+            return f"{changed[0]} was added or removed"
+        for name, path in sources.items():
+            stat = path.stat()
+            if stat.st_size != recorded[name]["size"]:
+                return f"{name} changed"
+            same_time = stat.st_mtime_ns == recorded[name]["mtime_ns"]
+            if (thorough or not same_time) and hash_file(path) != recorded[name]["blake2b"]:
+                return f"{name} changed"
+        if thorough:
+            try:
+                self.verify(scene_id)
+            except (ValueError, FileNotFoundError):
+                return "damaged arrays"
+        return None
+
+    def load(self, scene_id: str) -> PointCloud:
+        """A prepared scene with memory-mapped arrays.
+
+        FileNotFoundError where it is not prepared, ValueError where its files are damaged.
+        """
+        if scene_id not in self._verified:
+            self.verify(scene_id)
+        content = self._read_scene_json(scene_id)
+        arrays = {name: self._map(scene_id, name, entry) for name, entry in content["arrays"].items()}
+        return PointCloud(scene_id=scene_id, **arrays)
+
+    def verify(self, scene_id: str) -> None:
+        """Compare every array with its recorded dtype, shape and checksum; ValueError if one differs."""
+        content = self._read_scene_json(scene_id)
+        if content["format"] != FORMAT_VERSION:
+            raise ValueError(
+                f"{self.folder / scene_id}: format version {content['format']}, this release reads "
+                f"{FORMAT_VERSION}; {_REMEDY}"
+            )
+        for name, entry in content["arrays"].items():
+            path = self.folder / scene_id / f"{name}.npy"
+            array = self._map(scene_id, name, entry)
+            if len(array) != content["num_points"]:
+                raise ValueError(
+                    f"{path}: {len(array)} rows, expected {content['num_points']}; {_REMEDY}"
+                )
+            if hash_file(path) != entry["blake2b"]:
+                raise ValueError(f"{path}: damaged (checksum differs); {_REMEDY}")
+        self._verified.add(scene_id)
+
+    def _map(self, scene_id: str, name: str, entry: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+        path = self.folder / scene_id / f"{name}.npy"
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{path}: no such file; {_REMEDY}") from error
+        except (ValueError, EOFError, OSError) as error:
+            raise ValueError(f"{path}: damaged ({error}); {_REMEDY}") from error
+        if str(array.dtype) != entry["dtype"] or list(array.shape) != entry["shape"]:
+            raise ValueError(
+                f"{path}: {array.dtype} {array.shape}, expected {entry['dtype']} "
+                f"{tuple(entry['shape'])}; {_REMEDY}"
+            )
+        return np.asarray(array)  # a plain view of the map: the memmap class slows every operation
+
+    def _read_scene_json(self, scene_id: str) -> dict[str, Any]:
+        path = self.folder / scene_id / _SCENE
+        try:
+            content = json.loads(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(f"{path}: scene is not prepared; {_REMEDY}") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: not valid json ({error}); {_REMEDY}") from error
+        expected = {"format", "num_points", "settings", "arrays", "sources"}
+        if not isinstance(content, dict) or not expected <= content.keys():
+            raise ValueError(f"{path}: lacks one of {', '.join(sorted(expected))}; {_REMEDY}")
+        return content
+
+
+def _install(temporary: Path, final: Path) -> None:
+    """Put a complete folder in its place; maps of the old one stay valid until they are closed."""
+    old = temporary.with_name(f"{temporary.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    try:
+        os.rename(final, old)
+    except FileNotFoundError:
+        pass
+    try:
+        os.rename(temporary, final)
+    except OSError:
+        # Another process finished the same scene in between; both were made from the same sources.
+        if not (final / _SCENE).is_file():
+            raise
+    shutil.rmtree(old, ignore_errors=True)
