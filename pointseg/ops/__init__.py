@@ -1,0 +1,23 @@
+"""The operators: tensors and kernel maps in, tensors out.
+
+One file per operator, with its public function, its readable reference in plain torch, its shape
+function for tracing and its gradient. The kernels themselves are in ``csrc/``.
+"""
+
+from __future__ import annotations
+
+from pointseg.ops.kernel_map import kernel_map, swap_kernel_map
+from pointseg.ops.sparse_conv import sparse_conv, sparse_conv_transpose
+from pointseg.ops.voxelize import Voxelization, voxel_keys, voxel_reduce, voxelize, voxelize_points
+
+__all__ = [
+    "Voxelization",
+    "kernel_map",
+    "sparse_conv",
+    "sparse_conv_transpose",
+    "swap_kernel_map",
+    "voxel_keys",
+    "voxel_reduce",
+    "voxelize",
+    "voxelize_points",
+]

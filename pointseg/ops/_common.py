@@ -1,0 +1,85 @@
+"""What the operator modules share: registration with torch, checks, autocast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from pointseg import _native
+
+FEATURE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+class PairMap(Protocol):
+    """What an operator reads of a kernel map, see :class:`pointseg.sparse.KernelMap`."""
+
+    @property
+    def in_rows(self) -> Tensor: ...
+    @property
+    def out_rows(self) -> Tensor: ...
+    @property
+    def segments(self) -> Tensor: ...
+    @property
+    def num_in(self) -> int: ...
+    @property
+    def num_out(self) -> int: ...
+    def transposed(self) -> PairMap: ...
+    def pairs(self, tap: int) -> tuple[Tensor, Tensor]: ...
+
+
+def register(
+    name: str,
+    fake: Callable[..., Any],
+    backward: Callable[..., Any] | None = None,
+    setup_context: Callable[..., None] | None = None,
+) -> None:
+    """Give the compiled operator `name` its shape function and its gradient."""
+    if not _native.is_loaded():
+        return
+    qualified = f"pointseg::{name}"
+    torch.library.register_fake(qualified)(fake)
+    if backward is not None:
+        torch.library.register_autograd(qualified, backward, setup_context=setup_context)
+
+
+def native(name: str) -> Callable[..., Any]:
+    """Return the compiled operator, or raise ImportError that says how to build it."""
+    _native.require()
+    operator: Callable[..., Any] = getattr(torch.ops.pointseg, name)
+    return operator
+
+
+def check_feats(name: str, feats: Tensor, rows: int | None = None, channels: int | None = None) -> None:
+    """Check a feature matrix [N, C]; `rows` and `channels` where they are given."""
+    if not isinstance(feats, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {type(feats).__name__}")
+    if feats.dim() != 2:
+        raise ValueError(f"{name}: expected shape [N, C], got {list(feats.shape)}")
+    if feats.dtype not in FEATURE_DTYPES:
+        raise TypeError(f"{name}: expected a floating-point dtype, got {feats.dtype}")
+    if rows is not None and feats.shape[0] != rows:
+        raise ValueError(f"{name}: expected {rows} rows, one per voxel, got {feats.shape[0]}")
+    if channels is not None and feats.shape[1] != channels:
+        raise ValueError(f"{name}: expected {channels} channels, got {feats.shape[1]}")
+
+
+def check_like(name: str, tensor: Tensor, feats: Tensor) -> None:
+    """Check that `tensor` has the dtype and the device of `feats`."""
+    if tensor.dtype != feats.dtype:
+        raise TypeError(f"{name}: expected {feats.dtype} like feats, got {tensor.dtype}")
+    if tensor.device != feats.device:
+        raise ValueError(f"{name}: expected device {feats.device} like feats, got {tensor.device}")
+
+
+def autocast(feats: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
+    """Cast to the autocast dtype of the device where autocast is on; float64 is left alone."""
+    device = feats.device.type
+    if not torch.is_autocast_enabled(device):
+        return (feats, *others)
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(
+        t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in (feats, *others)
+    )

@@ -1,0 +1,143 @@
+"""Sparse convolution and its transpose.
+
+Contract
+--------
+* ``out[o] = bias + sum over taps k, in order, of sum over pairs (i, o) of tap k of feats[i] @ weight[k]``.
+  An output voxel without neighbours is `bias`, or zero.
+* float32 and float64 compute in their own precision; float16 and bfloat16 are storage: products and sums
+  are float32 and are rounded once, at the end.
+* Differentiable in feats, weight and bias. The gradient of `feats` is the convolution over the swapped
+  map with the transposed weights; that of `weight` sums over pairs in map order.
+* Deterministic, forward and backward: the same bits for any number of threads.
+* Memory beyond inputs and outputs: the packed weights. Never a buffer of pairs x channels.
+* No rows in, or no pairs, give the bias, or zeros; gradients are zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pointseg.ops._common import PairMap, autocast, check_feats, check_like, native, register
+
+
+def sparse_conv(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | None = None) -> Tensor:
+    """Convolve rows over a kernel map.
+
+    Args:
+        feats: [N_in, C_in].
+        weight: [K, C_in, C_out], taps in the order of ``KernelSpec.offsets``; dtype of `feats`.
+        kmap: from the grid of `feats` to the grid of the result.
+        bias: [C_out] or None.
+
+    Returns:
+        [N_out, C_out], dtype of `feats`, or of autocast where it is on.
+    """
+    check_feats("feats", feats, rows=kmap.num_in)
+    num_taps = kmap.segments.shape[1]
+    expected = (num_taps, feats.shape[1])
+    if weight.dim() != 3 or tuple(weight.shape[:2]) != expected:
+        raise ValueError(
+            f"weight: expected [K, C_in, C_out] = [{expected[0]}, {expected[1]}, C_out], "
+            f"got {list(weight.shape)}"
+        )
+    if bias is not None and bias.shape != weight.shape[2:]:
+        raise ValueError(f"bias: expected [{weight.shape[2]}], got {list(bias.shape)}")
+    feats, weight, bias = autocast(feats, weight, bias)
+    check_like("weight", weight, feats)
+    if bias is not None:
+        check_like("bias", bias, feats)
+    swapped = kmap.transposed() if feats.requires_grad and torch.is_grad_enabled() else None
+    result: Tensor = native("sparse_conv")(
+        feats.contiguous(),
+        weight,
+        bias,
+        kmap.in_rows,
+        kmap.out_rows,
+        kmap.segments,
+        kmap.num_out,
+        swapped.in_rows if swapped else None,
+        swapped.out_rows if swapped else None,
+        swapped.segments if swapped else None,
+    )
+    return result
+
+
+def sparse_conv_transpose(
+    feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | None = None
+) -> Tensor:
+    """Transposed convolution, from the coarse grid back to the fine one.
+
+    Args:
+        feats: [N_coarse, C_in].
+        weight: [K, C_in, C_out]; tap k takes coarse voxel c to ``c + offset_k`` on the fine grid.
+        kmap: the map of the strided convolution from the fine grid to the coarse one.
+        bias: [C_out] or None.
+
+    Returns:
+        [N_fine, C_out].
+    """
+    return sparse_conv(feats, weight, kmap.transposed(), bias)
+
+
+def sparse_conv_reference(
+    feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | None = None
+) -> Tensor:
+    """The same sum, tap by tap: gather, multiply, add."""
+    out = feats.new_zeros(kmap.num_out, weight.shape[2])
+    for tap in range(weight.shape[0]):
+        in_rows, out_rows = kmap.pairs(tap)
+        out = out.index_add(0, out_rows, feats[in_rows] @ weight[tap])
+    return out if bias is None else out + bias
+
+
+def _forward_fake(
+    feats: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    in_rows: Tensor,
+    out_rows: Tensor,
+    segments: Tensor,
+    num_out: int,
+    swapped_in_rows: Tensor | None,
+    swapped_out_rows: Tensor | None,
+    swapped_segments: Tensor | None,
+) -> Tensor:
+    return feats.new_empty(num_out, weight.shape[2])
+
+
+def _weight_grad_fake(
+    feats: Tensor, grad_out: Tensor, in_rows: Tensor, out_rows: Tensor, segments: Tensor
+) -> Tensor:
+    dtype = torch.float64 if feats.dtype == torch.float64 else torch.float32
+    return feats.new_empty(segments.shape[1], feats.shape[1], grad_out.shape[1], dtype=dtype)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    feats, weight, bias, in_rows, out_rows, segments, _, *swapped = inputs
+    ctx.save_for_backward(feats, weight, in_rows, out_rows, segments, *swapped)
+
+
+def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+    feats, weight, in_rows, out_rows, segments, *swapped = ctx.saved_tensors
+    grad_out = grad_out.contiguous()
+    grad_feats = grad_weight = grad_bias = None
+    if ctx.needs_input_grad[0]:
+        if swapped[0] is None:
+            raise RuntimeError("sparse_conv: the gradient of feats needs the swapped map as an input")
+        grad_feats = torch.ops.pointseg.sparse_conv(
+            grad_out, weight.transpose(1, 2), None, *swapped, feats.shape[0], None, None, None
+        )
+    if ctx.needs_input_grad[1]:
+        grad_weight = torch.ops.pointseg.sparse_conv_weight_grad(
+            feats, grad_out, in_rows, out_rows, segments
+        ).to(weight.dtype)
+    if ctx.needs_input_grad[2]:
+        grad_bias = grad_out.sum(0)
+    return (grad_feats, grad_weight, grad_bias, *([None] * 7))
+
+
+register("sparse_conv", _forward_fake, _backward, _setup_context)
+register("sparse_conv_weight_grad", _weight_grad_fake)

@@ -1,0 +1,10 @@
+"""Sparse tensors: voxel grids, the kernels that run over them, and the maps between them."""
+
+from __future__ import annotations
+
+from pointseg.sparse.grid import VoxelGrid
+from pointseg.sparse.kernel_map import KernelMap
+from pointseg.sparse.spec import GeometryPlan, KernelSpec
+from pointseg.sparse.tensor import SparseTensor
+
+__all__ = ["GeometryPlan", "KernelMap", "KernelSpec", "SparseTensor", "VoxelGrid"]

@@ -1,0 +1,76 @@
+"""A kernel map as a value: pair lists grouped by output block and tap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pointseg.ops import swap_kernel_map
+from pointseg.sparse.spec import KernelSpec
+
+
+@dataclass(frozen=True, eq=False)
+class KernelMap:
+    """Pairs (input row, output row) of every tap of a kernel.
+
+    Attributes:
+        spec: the kernel.
+        num_in, num_out: rows of the input and of the output.
+        in_rows, out_rows: int32 [E].
+        segments: int64 [blocks, K, 2]; the pairs of (block, tap k) are rows ``begin:end`` of the lists. A
+            block owns its output rows exclusively, and in a segment no output row comes twice.
+    """
+
+    spec: KernelSpec
+    num_in: int
+    num_out: int
+    in_rows: Tensor
+    out_rows: Tensor
+    segments: Tensor
+    _swapped: list[KernelMap] = field(default_factory=list, repr=False)
+
+    @property
+    def num_pairs(self) -> int:
+        """E."""
+        return int(self.in_rows.shape[0])
+
+    @property
+    def num_taps(self) -> int:
+        """K."""
+        return int(self.segments.shape[1])
+
+    def transposed(self) -> KernelMap:
+        """The map with input and output swapped; tap k keeps its index. Built once.
+
+        A symmetric kernel needs nothing built: the pairs of tap k turned around are those of its mirror.
+        """
+        if not self._swapped:
+            if self.spec.is_symmetric and self.num_in == self.num_out:
+                mirror = torch.tensor(self.spec.mirror, device=self.segments.device)
+                arrays = (self.in_rows, self.out_rows, self.segments[:, mirror])
+            else:
+                arrays = swap_kernel_map(self.in_rows, self.out_rows, self.segments, self.num_in)
+            self._swapped.append(KernelMap(self.spec, self.num_out, self.num_in, *arrays, [self]))
+        return self._swapped[0]
+
+    def pairs(self, tap: int) -> tuple[Tensor, Tensor]:
+        """(in_rows, out_rows) of one tap, int64, in map order."""
+        if not 0 <= tap < self.num_taps:
+            raise IndexError(f"tap: expected 0..{self.num_taps - 1}, got {tap}")
+        pieces = [slice(begin, end) for begin, end in self.segments[:, tap].tolist()]
+        if not pieces:
+            empty = self.in_rows.new_empty(0, dtype=torch.int64)
+            return empty, empty
+        in_rows = torch.cat([self.in_rows[piece] for piece in pieces])
+        out_rows = torch.cat([self.out_rows[piece] for piece in pieces])
+        return in_rows.long(), out_rows.long()
+
+    def neighbors(self) -> Tensor:
+        """Neighbour table int32 [num_out, K]: input row at each tap, -1 where there is none."""
+        table = self.in_rows.new_full((self.num_out, self.num_taps), -1)
+        for tap in range(self.num_taps):
+            in_rows, out_rows = self.pairs(tap)
+            table[out_rows, tap] = in_rows.int()
+        return table

@@ -1,0 +1,48 @@
+"""Features on a voxel grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pointseg.sparse.grid import VoxelGrid
+
+
+@dataclass(frozen=True, eq=False)
+class SparseTensor:
+    """One feature row per voxel.
+
+    Attributes:
+        feats: [N, C].
+        grid: N voxels; shared by every tensor on them, with the kernel maps found so far.
+    """
+
+    feats: Tensor
+    grid: VoxelGrid
+
+    def __post_init__(self) -> None:
+        if self.feats.dim() != 2 or self.feats.shape[0] != self.grid.num_voxels:
+            raise ValueError(
+                f"feats: expected [{self.grid.num_voxels}, C], one row per voxel, "
+                f"got {list(self.feats.shape)}"
+            )
+
+    @property
+    def num_voxels(self) -> int:
+        """N."""
+        return self.grid.num_voxels
+
+    @property
+    def num_channels(self) -> int:
+        """C."""
+        return int(self.feats.shape[1])
+
+    def replace(self, feats: Tensor) -> SparseTensor:
+        """Other features on the same grid."""
+        return SparseTensor(feats, self.grid)
+
+    def to(self, device: torch.device | str) -> SparseTensor:
+        """Copy features and grid to a device."""
+        return SparseTensor(self.feats.to(device), self.grid.to(device))
