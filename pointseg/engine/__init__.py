@@ -1,0 +1,1 @@
+"""Training: losses, optimisers, schedules, the loop, checkpoints and logs."""

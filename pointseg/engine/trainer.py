@@ -1,0 +1,328 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from pointseg.data import LabelMap, SegBatch, collate
+from pointseg.data.labels import IGNORE_INDEX
+from pointseg.engine.checkpoint import BEST_NAME, LAST_NAME, Checkpoint, save_checkpoint
+from pointseg.engine.interrupt import Interrupted, StopRequest, ignore_stop_signals
+from pointseg.engine.logging import RunLog
+from pointseg.engine.losses import SegmentationLoss
+from pointseg.engine.optimizers import set_learning_rate
+from pointseg.engine.random_state import (
+    get_random_state,
+    preserved_random_state,
+    set_random_state,
+)
+from pointseg.engine.sampler import EpochDataset, EpochView, SceneStream, loader_generator
+from pointseg.engine.schedules import ScheduleConfig, learning_rate_factor
+from pointseg.evaluation import SegReport, evaluate_single_pass
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Length, batches and rhythm of a training run."""
+
+    steps: int
+    """Optimiser steps of the whole run."""
+    batch_size: int = 1
+    """Scenes of one forward pass."""
+    accumulate: int = 1
+    """Forward passes whose gradients make up one step."""
+    clip_norm: float = 0.0
+    """Largest norm of the gradient of a step; 0: no clipping."""
+    average_decay: float = 0.0
+    """Decay a step of the moving average of the model that is evaluated and exported; 0: none is kept."""
+    evaluate_every: int = 0
+    """Steps between evaluations; 0: only after the last step."""
+    save_every: int = 500
+    """Steps between checkpoints; 0: only after the last step."""
+    log_every: int = 10
+    """Steps between logged rows."""
+    seed: int = 0
+    """Seed of initial weights, scene order and augmentation."""
+    tensorboard: bool = True
+    """Whether a TensorBoard log is written beside metrics.jsonl."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("evaluate_every", "save_every", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.clip_norm < 0:
+            raise ValueError(f"clip_norm must not be negative, got {self.clip_norm}")
+        if not 0.0 <= self.average_decay < 1.0:
+            raise ValueError(f"average_decay must lie in [0, 1), got {self.average_decay}")
+
+
+class TrainingDiverged(ValueError):
+    """The loss or its gradient is nan or infinite."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a call of :meth:`Trainer.run` ended."""
+
+    step: int
+    completed: bool
+    """False where a signal ended it early."""
+    signal_name: str
+    report: SegReport | None
+    """The last evaluation of this call."""
+    best_metric: float | None
+
+
+class Trainer:
+    """Trains a model on a dataset, evaluates it, saves it, and can be stopped and resumed anywhere.
+
+    What happens in step ``s`` depends on the restored state and on ``s`` alone: the learning rate is a function of the
+    step, the scenes of the position in the stream, their augmentation of (seed, epoch, index), and the rest of the
+    global random state, which every checkpoint keeps.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: TrainConfig,
+        schedule: ScheduleConfig,
+        model: nn.Module,
+        loss: SegmentationLoss,
+        optimizer: torch.optim.Optimizer,
+        train_scenes: EpochDataset,
+        val_batches: Iterable[SegBatch] | None,
+        label_map: LabelMap,
+        origin: Checkpoint,
+        log: RunLog,
+        device: torch.device,
+        num_workers: int = 0,
+    ) -> None:
+        """``origin`` gives what every checkpoint of the run has in common: config, label map, versions.
+
+        The model and the loss must be on ``device`` already. ``val_batches`` None leaves evaluation out.
+        """
+        self.config = config
+        self.schedule = schedule
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.base_lr = float(optimizer.param_groups[0]["lr"])
+        self.average = _new_average(model, config.average_decay)
+        self.train_scenes = train_scenes
+        self.val_batches = val_batches
+        self.label_map = label_map
+        self.origin = origin
+        self.log = log
+        self.device = device
+        self.num_workers = num_workers
+
+        self.step = 0
+        self.position = 0  # scenes taken from the stream
+        self.evaluated_step = 0
+        self.best_metric: float | None = None
+        self.metrics: dict[str, float] = {}
+        self.report: SegReport | None = None
+        self._unlogged_scenes = 0
+        self._unlogged_voxels = 0
+
+    def run(self) -> TrainResult:
+        """Train until the configured number of steps is done or a signal asks to stop; leaves ``last.pt`` either way."""
+        self.model.train()
+        with StopRequest() as stop:
+            batches = iter(self._train_batches())
+            while not stop.requested:
+                if self._evaluation_is_due():
+                    try:
+                        self._evaluate(stop)
+                    except Interrupted:
+                        break
+                if self.step >= self.config.steps:
+                    break
+                row = self._train_step([next(batches) for _ in range(self.config.accumulate)])
+                self._log_step(row)
+                if self.config.save_every and self.step % self.config.save_every == 0:
+                    self.save(LAST_NAME)
+            self.save(LAST_NAME)
+        completed = self.step >= self.config.steps and not self._evaluation_is_due()
+        return TrainResult(self.step, completed, stop.signal_name, self.report, self.best_metric)
+
+    def _train_batches(self) -> DataLoader[SegBatch]:
+        return DataLoader(
+            EpochView(self.train_scenes),
+            batch_sampler=SceneStream(
+                len(self.train_scenes), self.config.batch_size, self.config.seed, self.position
+            ),
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            worker_init_fn=ignore_stop_signals,
+            generator=loader_generator(),
+        )
+
+    def _train_step(self, batches: list[SegBatch]) -> dict[str, float]:
+        """One optimiser step over ``batches``; returns the numbers to log."""
+        factor = learning_rate_factor(self.schedule, self.step, self.config.steps)
+        set_learning_rate(self.optimizer, self.base_lr * factor)
+        counts = [int((batch.voxel_labels != IGNORE_INDEX).sum()) for batch in batches]
+        num_valid = max(sum(counts), 1)
+
+        row: dict[str, float] = {"loss": 0.0}
+        self.optimizer.zero_grad(set_to_none=True)
+        for batch, count in zip(batches, counts, strict=True):
+            terms, scalars = self._forward(batch.to(self.device), count / num_valid, num_valid)
+            total = torch.stack(list(terms.values())).sum()
+            total.backward()  # type: ignore[no-untyped-call]
+            row["loss"] += float(total.detach())
+            for name, value in terms.items():
+                row[f"loss_{name}"] = row.get(f"loss_{name}", 0.0) + float(value.detach())
+            row.update(scalars)
+        norm = float(
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        )
+        if not (math.isfinite(row["loss"]) and math.isfinite(norm)):
+            scenes = ", ".join(scene for batch in batches for scene in batch.scene_ids)
+            raise TrainingDiverged(
+                f"step {self.step + 1}: loss {row['loss']}, gradient norm {norm} (scenes {scenes}); lower "
+                "optimizer.lr, set train.clip_norm or schedule.warmup_steps, or look for nan in the features; "
+                "the checkpoints saved so far are sound"
+            )
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+        self.step += 1
+        num_scenes = sum(len(batch.scene_ids) for batch in batches)
+        self.position += num_scenes
+        self._unlogged_scenes += num_scenes
+        self._unlogged_voxels += sum(batch.voxels.num_voxels for batch in batches)
+        epoch = self.position / len(self.train_scenes)
+        return {**row, "grad_norm": norm, "lr": self.base_lr * factor, "epoch": epoch}
+
+    def _forward(
+        self, batch: SegBatch, share: float, num_valid: int
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Loss terms of one batch, each its part of the step's loss, and further numbers to log.
+
+        Sums over voxels are divided by the valid voxels of the whole step; a model's own terms count by the batch's
+        share of them.
+        """
+        if hasattr(self.model, "geometry"):
+            batch.voxels.grid.prepare(self.model.geometry())
+        logits = self.model(batch.voxels)
+        terms = {
+            name: value / num_valid for name, value in self.loss(logits, batch.voxel_labels).items()
+        }
+        scalars: dict[str, float] = {}
+        if hasattr(self.model, "training_terms"):
+            own_terms, scalars = self.model.training_terms(self.step / self.config.steps)
+            terms |= {name: value * share for name, value in own_terms.items()}
+        return terms, {name: float(value) for name, value in scalars.items()}
+
+    def _log_step(self, row: dict[str, float]) -> None:
+        self.log.advance(self.step)
+        if self.step % self.config.log_every == 0 or self.step == self.config.steps:
+            self.log.train_row(self.step, row, self._unlogged_scenes, self._unlogged_voxels)
+            self._unlogged_scenes = self._unlogged_voxels = 0
+
+    # --- evaluation and checkpoints ----------------------------------------------------------------------------------
+
+    def _evaluation_is_due(self) -> bool:
+        if self.val_batches is None or self.step == self.evaluated_step:
+            return False
+        every = self.config.evaluate_every
+        return self.step >= self.config.steps or bool(every and self.step % every == 0)
+
+    def _evaluate(self, stop: StopRequest) -> None:
+        assert self.val_batches is not None
+        model = self.model if self.average is None else self.average.module
+        with preserved_random_state():
+            report = evaluate_single_pass(
+                model, _until_stopped(self.val_batches, stop), self.label_map
+            )
+        self.report = report
+        self.evaluated_step = self.step
+        self.metrics = {
+            "mean_iou": report.mean_iou,
+            "accuracy": report.accuracy,
+            "mean_accuracy": report.mean_accuracy,
+        }
+        per_class = {
+            f"iou_{name}": float(iou) for name, iou in zip(report.names, report.iou, strict=True)
+        }
+        self.log.validation_row(self.step, {**self.metrics, **per_class}, report.headline)
+        if self.best_metric is None or report.mean_iou > self.best_metric:
+            self.best_metric = float(report.mean_iou)
+            self.save(BEST_NAME)
+        self.save(LAST_NAME)
+        self.log.restart_clock()
+
+    def checkpoint(self) -> Checkpoint:
+        """The state of the run after the last whole step."""
+        epoch, index_in_epoch = divmod(self.position, len(self.train_scenes))
+        return dataclasses.replace(
+            self.origin,
+            model=self.model.state_dict(),
+            step=self.step,
+            optimizer=self.optimizer.state_dict(),
+            average=None if self.average is None else self.average.module.state_dict(),
+            epoch=epoch,
+            index_in_epoch=index_in_epoch,
+            random_state=get_random_state(),
+            evaluated_step=self.evaluated_step,
+            best_metric=self.best_metric,
+            metrics={name: float(value) for name, value in self.metrics.items()},
+        )
+
+    def save(self, name: str) -> None:
+        """Write the state into the run directory."""
+        save_checkpoint(self.checkpoint(), self.log.run.checkpoints / name)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to the state of a checkpoint; what follows is what followed it then, bit for bit on the CPU."""
+        num_scenes = len(self.train_scenes)
+        if not checkpoint.index_in_epoch < num_scenes:
+            raise ValueError(
+                f"the checkpoint stands at scene {checkpoint.index_in_epoch} of an epoch, but the training "
+                f"split has {num_scenes} scenes now: the data is not what the run was trained on"
+            )
+        self.model.load_state_dict(checkpoint.model)
+        # The moments are the checkpoint's; rates, decay and momentum are the configuration's, which may have changed.
+        options = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+        for group, configured in zip(self.optimizer.param_groups, options, strict=True):
+            group.update(configured)
+        if self.average is not None:
+            self.average.module.load_state_dict(checkpoint.average or checkpoint.model)
+            self.average.n_averaged.fill_(1 if checkpoint.average else 0)
+        self.step = checkpoint.step
+        self.position = checkpoint.epoch * num_scenes + checkpoint.index_in_epoch
+        self.evaluated_step = checkpoint.evaluated_step
+        self.best_metric = checkpoint.best_metric
+        self.metrics = dict(checkpoint.metrics)
+        set_random_state(checkpoint.random_state)
+
+
+def _new_average(model: nn.Module, decay: float) -> AveragedModel | None:
+    if decay == 0.0:
+        return None
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    average.eval()
+    return average
+
+
+def _until_stopped(batches: Iterable[SegBatch], stop: StopRequest) -> Iterator[Any]:
+    for batch in batches:
+        if stop.requested:
+            raise Interrupted
+        yield batch
