@@ -1,0 +1,78 @@
+"""Where to look from: the direction that shows most of a room, and the height of its ceiling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_CELL_M = 0.15
+_LAYER_M = 0.05
+_NUM_DIRECTIONS = 24
+# Anything wider is an outdoor scan: it has no ceiling, whatever its density by height says.
+_LARGEST_ROOM_M = 60.0
+
+
+@dataclass(frozen=True)
+class Framing:
+    """First view of a scene.
+
+    azimuth_deg, elevation_deg: direction from the scene to the eye (0 = +x, counter-clockwise).
+    floor_m: height that counts as zero (1st percentile of z).
+    clip_m: z above which points are hidden at first; None where nothing needs hiding.
+    """
+
+    azimuth_deg: float
+    elevation_deg: float
+    floor_m: float
+    clip_m: float | None
+
+
+def frame(xyz_m: np.ndarray) -> Framing:
+    """First view of a cloud, xyz_m float [P, 3] in metres with z up."""
+    if not len(xyz_m):
+        return Framing(-60.0, 50.0, 0.0, None)
+    floor = float(np.percentile(xyz_m[:, 2], 1))
+    ceiling = ceiling_height_m(xyz_m)
+    below = xyz_m if ceiling is None else xyz_m[xyz_m[:, 2] < ceiling]
+    return Framing(_open_side_deg(below if len(below) else xyz_m), 52.0, floor, ceiling)
+
+
+def ceiling_height_m(xyz_m: np.ndarray) -> float | None:
+    """The z just under a ceiling that covers much of the scene, or None where there is none.
+
+    A ceiling is a thin layer in the upper half that covers at least a third of the ground plan.
+    """
+    if len(xyz_m) < 100:
+        return None
+    low, high = (float(value) for value in np.percentile(xyz_m[:, 2], (1, 99.8)))
+    plan = np.floor((xyz_m[:, :2] - xyz_m[:, :2].min(axis=0)) / _CELL_M).astype(np.int64)
+    if high - low < 1.5 or plan.max() * _CELL_M > _LARGEST_ROOM_M:
+        return None
+    cells = plan[:, 0] * (plan[:, 1].max() + 1) + plan[:, 1]
+    occupied = len(np.unique(cells))
+    upper = xyz_m[:, 2] > low + 0.55 * (high - low)
+    layers = np.floor((xyz_m[upper, 2] - low) / _LAYER_M).astype(np.int64)
+    pairs = np.unique(np.stack((layers, cells[upper]), axis=1), axis=0)
+    coverage = np.bincount(pairs[:, 0]) / occupied
+    # A noisy or slightly tilted ceiling straddles neighbouring layers.
+    smooth = np.convolve(coverage, np.ones(3), mode="same")
+    if not len(smooth) or smooth.max() < 1 / 3:
+        return None
+    lowest = int(np.argmax(smooth >= 0.5 * smooth.max()))
+    while lowest > 0 and coverage[lowest - 1] > 0.04:
+        lowest -= 1
+    return low + lowest * _LAYER_M - 0.02
+
+
+def _open_side_deg(xyz_m: np.ndarray) -> float:
+    """Azimuth on whose side the least tall structure stands in front of the room's middle."""
+    low, high = np.percentile(xyz_m, (1, 99), axis=0)
+    tall = xyz_m[xyz_m[:, 2] > low[2] + 0.5 * (high[2] - low[2])]
+    if not len(tall):
+        return -60.0
+    plane = (tall[:, :2] - (low[:2] + high[:2]) / 2) / max(float((high - low)[:2].max()), 1e-6)
+    azimuths = np.arange(_NUM_DIRECTIONS) * (360.0 / _NUM_DIRECTIONS) + 7.5
+    directions = np.stack((np.cos(np.radians(azimuths)), np.sin(np.radians(azimuths))))
+    hidden = np.maximum(plane @ directions, 0.0).mean(axis=0)
+    return float(azimuths[int(np.argmin(hidden))])
