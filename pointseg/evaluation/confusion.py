@@ -37,7 +37,7 @@ class ConfusionMatrix:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
         if 0 <= ignore_index < num_classes:
             raise ValueError(
-                f"ignore_index must lie outside the classes 0..{num_classes - 1}, got {ignore_index}"
+                f"ignore_index must be none of the classes 0..{num_classes - 1}, got {ignore_index}"
             )
         self.num_classes = int(num_classes)
         self.ignore_index = int(ignore_index)

@@ -16,6 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pointseg.data.cache import SceneCache
+from pointseg.data.scannet import ScanNetReader, SceneFiles, read_split
+
 _COMPANIONS = (".npy", ".ply", ".html")  # other forms of the same labels, fine in a folder
 
 
@@ -101,6 +104,37 @@ def check_submission(
         problems=tuple(problems),
         notes=notes,
     )
+
+
+def split_vertex_counts(root: Path, split: str) -> dict[str, int | None]:
+    """Number of vertices of every scene that the official list of ``split`` names.
+
+    Read from the headers of the meshes under ``root``, or from prepared scenes where ``root`` holds
+    those; None for scenes that are not there.
+    """
+    reader, cache = ScanNetReader(root), SceneCache(root)
+    prepared = set(cache.scene_ids()) if cache.read_index() is not None else set()
+
+    def count(scene_id: str) -> int | None:
+        if scene_id in prepared:
+            return cache.load(scene_id).num_points
+        folder = reader.find_scene(scene_id)
+        mesh = None if folder is None else SceneFiles.of(folder).mesh
+        return num_mesh_vertices(mesh) if mesh is not None and mesh.is_file() else None
+
+    return {scene_id: count(scene_id) for scene_id in read_split(Path(root), split)}
+
+
+def num_mesh_vertices(path: Path) -> int:
+    """The number of vertices that a ply file's header states; the rest is not read."""
+    with path.open("rb") as file:
+        for line in iter(lambda: file.readline(1024), b""):
+            words = line.split()
+            if words[:2] == [b"element", b"vertex"] and len(words) == 3 and words[2].isdigit():
+                return int(words[2])
+            if words == [b"end_header"]:
+                break
+    raise ValueError(f"{path}: no 'element vertex <count>' in its header; download the scene again")
 
 
 @contextmanager

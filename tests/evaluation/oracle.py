@@ -1,4 +1,4 @@
-"""Scores by counting sets of points, one class at a time; shares nothing with the production code."""
+"""Scores by sets of points, one class at a time; shares nothing with the production code."""
 
 from __future__ import annotations
 

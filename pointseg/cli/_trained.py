@@ -1,0 +1,66 @@
+"""What the sub-commands that use a trained model have in common."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pointseg.experiment import Trained, load_trained
+
+T = TypeVar("T")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument(
+        "--checkpoint", type=Path, required=required, metavar="FILE", help="a trained model (.pt)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the configuration stored in the checkpoint (repeatable)",
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="where the model runs: auto (a GPU where there is one), cpu, cuda, cuda:1",
+    )
+
+
+def load_model(args: argparse.Namespace) -> Trained:
+    """The trained model of ``--checkpoint`` on ``--device``."""
+    trained = load_trained(args.checkpoint, args.set)
+    trained.model.to(chosen_device(args.device))
+    return trained
+
+
+def chosen_device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"--device must be auto, cpu or cuda[:index], got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"--device {name}: torch sees no GPU; use --device cpu")
+    return device
+
+
+def shown(items: Iterable[T], total: int, title: str) -> Iterator[T]:
+    """``items`` with a progress bar on stderr (none where that is no terminal)."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield from progress.track(items, total=total, description=title)

@@ -1,0 +1,182 @@
+"""Label your own point clouds with a trained model.
+
+Reads ply, npy, bin, txt/xyz and pcd files; writes <name>.npy (int16 train ids), <name>.txt (the
+data set's raw ids), <name>.ply (coloured by class) and <name>.html (a page to look at) per cloud,
+one label per point in the file's order. A cloud with more voxels than --max-points is labelled in
+overlapping tiles, so memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pointseg.cli import run_main
+from pointseg.cli._trained import add_model_arguments, load_model
+from pointseg.data import LabelMap, PointCloud, SceneDataset
+from pointseg.data.clouds import SUFFIXES, check_units, read_cloud
+from pointseg.evaluation import FORMATS, predict_tiled, write_labels
+from pointseg.evaluation.files import refuse_existing
+from pointseg.evaluation.label_files import label_paths
+from pointseg.experiment import Trained
+from pointseg.visualization import write_scene_page
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "input", type=Path, metavar="FILE_OR_FOLDER", help="cloud, or folder of them"
+    )
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the files"
+    )
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="metres per unit of the file, such as 0.001 for millimetres (default: 1)",
+    )
+    parser.add_argument(
+        "--up", choices=("x", "y", "z"), default="z", help="the file's upward axis (default: z)"
+    )
+    parser.add_argument(
+        "--estimate-normals",
+        action="store_true",
+        help="estimate normals where the model needs them and the file has none (open3d)",
+    )
+    parser.add_argument(
+        "--max-points",
+        type=int,
+        default=500_000,
+        metavar="N",
+        help="voxels that the model sees at once; larger clouds are tiled (default: 500000)",
+    )
+    parser.add_argument(
+        "--margin",
+        type=int,
+        default=64,
+        metavar="N",
+        help="overlap of neighbouring tiles on each side, in voxels (default: 64)",
+    )
+    parser.add_argument("--no-page", action="store_true", help="write no HTML page")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier files in --out")
+
+
+def run(args: argparse.Namespace) -> int:
+    files = find_clouds(args.input)
+    if any(file.parent.resolve() == args.out.resolve() for file in files):
+        raise ValueError(f"--out {args.out} is the folder of the input; choose another one")
+    planned = [path for file in files for path in label_paths(args.out, file.stem, FORMATS)]
+    planned += [] if args.no_page else [args.out / f"{file.stem}.html" for file in files]
+    refuse_existing(planned, args.overwrite)
+    trained = load_model(args)
+    for file in files:
+        cloud = read_cloud(file, scale=args.scale, up=args.up)
+        for warning in check_units(cloud):
+            print(f"warning: {file.name}: {warning}", file=sys.stderr)
+        cloud = with_features(cloud, trained.config.data.features, args.estimate_normals)
+        predictions = label_cloud(trained, cloud, args.max_points, args.margin)
+        write_labels(args.out, cloud, predictions, trained.label_map, FORMATS, args.overwrite)
+        if not args.no_page:
+            write_scene_page(
+                args.out / f"{cloud.scene_id}.html",
+                cloud,
+                trained.label_map,
+                predictions=predictions,
+                title=file.name,
+                overwrite=args.overwrite,
+            )
+        print(
+            f"{file.name}: {cloud.num_points:,} points: {_shares(predictions, trained.label_map)}"
+        )
+    print(f"wrote the labels of {len(files)} clouds to {args.out}")
+    return 0
+
+
+def find_clouds(path: Path) -> list[Path]:
+    """``path`` itself, or the clouds in the folder, by name; two of one stem are refused."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} is not there; pass a point cloud or a folder of them")
+    files = sorted(f for f in path.iterdir() if f.is_file() and f.suffix.lower() in SUFFIXES)
+    if not files:
+        raise FileNotFoundError(f"{path} holds no point cloud ({', '.join(sorted(SUFFIXES))})")
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        other = by_stem.setdefault(file.stem, file)
+        if other is not file:
+            raise ValueError(
+                f"{other.name} and {file.name} would write the same files; rename one of them"
+            )
+    return files
+
+
+def with_features(cloud: PointCloud, features: Sequence[str], estimate_normals: bool) -> PointCloud:
+    """``cloud`` with all that the model was trained on; what is missing is refused by name."""
+    if "normal" in features and cloud.normal is None and estimate_normals:
+        cloud = cloud.replace(normal=estimated_normals(cloud))
+    lacking = {
+        "color": cloud.color is None,
+        "normal": cloud.normal is None,
+        "intensity": "intensity" not in cloud.extras,
+    }
+    missing = [name for name in features if lacking.get(name, False)]
+    if missing:
+        hint = "; normals can be estimated with --estimate-normals" if "normal" in missing else ""
+        raise ValueError(
+            f"{cloud.scene_id}: the model was trained with {', '.join(features)}, and the file has "
+            f"no {' and no '.join(missing)}{hint}"
+        )
+    return cloud
+
+
+def estimated_normals(cloud: PointCloud) -> np.ndarray:
+    """Unit normals float32 [P, 3] from the 30 nearest points, turned towards the cloud's middle.
+
+    Scanners see surfaces from inside a room, hence the direction; for an object scanned from
+    outside it is the wrong one.
+    """
+    try:
+        import open3d
+    except ImportError as error:
+        raise ImportError(
+            "--estimate-normals needs open3d (pip install open3d); or store normals in the file"
+        ) from error
+    points = open3d.geometry.PointCloud(
+        open3d.utility.Vector3dVector(cloud.xyz_m.astype(np.float64))
+    )
+    points.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(knn=30))
+    points.orient_normals_towards_camera_location(np.median(cloud.xyz_m, axis=0).astype(float))
+    return np.asarray(points.normals).astype(np.float32)
+
+
+def label_cloud(trained: Trained, cloud: PointCloud, max_voxels: int, margin: int) -> np.ndarray:
+    """int16 [P] train ids of ``cloud``, from features computed over the whole of it."""
+    data = trained.config.data
+    dataset = SceneDataset([cloud], voxel_size_m=data.voxel_size_m, features=data.features)
+    return predict_tiled(trained.model, dataset[0], max_voxels, margin)
+
+
+def _shares(predictions: np.ndarray, label_map: LabelMap) -> str:
+    """The most frequent classes, such as ``wall 41 %, floor 30 %``."""
+    counts = np.bincount(predictions, minlength=label_map.num_classes)
+    largest = np.argsort(-counts, kind="stable")[:5]
+    shares = [
+        f"{label_map.names[c]} {100 * counts[c] / len(predictions):.0f} %"
+        for c in largest
+        if counts[c]
+    ]
+    return ", ".join(shares)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_main(__name__, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
