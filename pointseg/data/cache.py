@@ -10,6 +10,7 @@ A scene's folder is written under another name and renamed, so it is either comp
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -86,7 +87,9 @@ class SceneCache:
         return index if isinstance(index, dict) else None
 
     def write_index(self, dataset: str, settings: Mapping[str, Any]) -> None:
+        """Record them, making the folder; a folder that cannot be written is a ValueError."""
         try:
+            _refuse_read_only(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
             content = {"format": FORMAT_VERSION, "dataset": dataset, "settings": dict(settings)}
             write_text(self.folder / _INDEX, _to_json(content))
@@ -233,6 +236,17 @@ class SceneCache:
         if not isinstance(content, dict) or not expected <= content.keys():
             raise ValueError(f"{path}: lacks one of {', '.join(sorted(expected))}; {_REMEDY}")
         return content
+
+
+def _refuse_read_only(folder: Path) -> None:
+    """PermissionError where the nearest existing folder has no write permission for anybody.
+
+    The superuser may write there all the same, but data that was marked so should stay as it is.
+    """
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if folder.stat().st_mode & 0o222 == 0:
+        raise PermissionError(errno.EACCES, "the folder is marked read-only", str(folder))
 
 
 def _install(temporary: Path, final: Path) -> None:

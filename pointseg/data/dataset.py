@@ -1,0 +1,91 @@
+"""The dataset that training and evaluation iterate over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from pointseg.data.labels import LabelMap
+from pointseg.data.transforms import Transform
+from pointseg.data.types import PointCloud, SceneSource, VoxelScene
+from pointseg.data.voxelization import check_features, num_channels, voxelize_cloud
+
+
+class SceneDataset(Dataset[VoxelScene]):
+    """Scenes, transformed and voxelized.
+
+    What comes out for a scene is a function of (seed, epoch, index) alone: neither the number of
+    worker processes nor the order of access changes a bit of it.
+
+    clouds        a sequence of clouds; an object with ``scene_ids`` and ``label_map`` of its own (such
+                  as :class:`PreparedScenes`) is read one scene at a time
+    voxel_size_m  edge of a voxel
+    features      feature channels by name, see ``voxelization.FEATURES``
+    transforms    applied in order to the raw points; none for evaluation
+    label_map     where ``clouds`` has none
+    """
+
+    def __init__(
+        self,
+        clouds: SceneSource | Sequence[PointCloud],
+        voxel_size_m: float,
+        features: Sequence[str] = ("color", "normal"),
+        transforms: Sequence[Transform] = (),
+        seed: int = 0,
+        label_map: LabelMap | None = None,
+    ) -> None:
+        if not voxel_size_m > 0:
+            raise ValueError(f"voxel_size_m must be > 0, got {voxel_size_m}")
+        if seed < 0:
+            raise ValueError(f"seed must be >= 0, got {seed}")
+        self._clouds = clouds
+        self.voxel_size_m = float(voxel_size_m)
+        self.features = check_features(features)
+        self.transforms = tuple(transforms)
+        self.seed = seed
+        ids = getattr(clouds, "scene_ids", None)
+        self.scene_ids: tuple[str, ...] = tuple(c.scene_id for c in clouds) if ids is None else ids
+        found = label_map if label_map is not None else getattr(clouds, "label_map", None)
+        if found is None:
+            raise ValueError("label_map must be given where clouds has none of its own")
+        self.label_map: LabelMap = found
+        # Shared memory, so that worker processes that live on see the epoch change.
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+
+    @property
+    def num_channels(self) -> int:
+        """Feature channels C of every scene."""
+        return num_channels(self.features)
+
+    @property
+    def epoch(self) -> int:
+        return int(self._epoch.item())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose augmentations come out next; call it between epochs."""
+        if epoch < 0:
+            raise ValueError(f"epoch must be >= 0, got {epoch}")
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self._clouds)
+
+    def point_cloud(self, index: int) -> PointCloud:
+        """The raw scene, no transform applied."""
+        return self._clouds[index]
+
+    def augmented(self, index: int) -> PointCloud:
+        """The scene after the transforms, for the current epoch."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"scene index must be in [0, {len(self)}), got {index}")
+        cloud = self._clouds[index]
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        for transform in self.transforms:
+            cloud = transform(cloud, rng)
+        return cloud
+
+    def __getitem__(self, index: int) -> VoxelScene:
+        return voxelize_cloud(self.augmented(index), self.voxel_size_m, self.features)
