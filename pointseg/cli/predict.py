@@ -17,8 +17,9 @@ import numpy as np
 
 from pointseg.cli import run_main
 from pointseg.cli._trained import add_model_arguments, load_model
-from pointseg.data import LabelMap, PointCloud, SceneDataset
+from pointseg.data import LabelMap, MissingFeatureError, PointCloud, voxelize_cloud
 from pointseg.data.clouds import SUFFIXES, check_units, read_cloud
+from pointseg.data.voxelization import point_features
 from pointseg.evaluation import FORMATS, predict_tiled, write_labels
 from pointseg.evaluation.files import refuse_existing
 from pointseg.evaluation.label_files import label_paths
@@ -120,12 +121,7 @@ def with_features(cloud: PointCloud, features: Sequence[str], estimate_normals: 
     """``cloud`` with all that the model was trained on; what is missing is refused by name."""
     if "normal" in features and cloud.normal is None and estimate_normals:
         cloud = cloud.replace(normal=estimated_normals(cloud))
-    lacking = {
-        "color": cloud.color is None,
-        "normal": cloud.normal is None,
-        "intensity": "intensity" not in cloud.extras,
-    }
-    missing = [name for name in features if lacking.get(name, False)]
+    missing = [name for name in features if not _has(cloud, name)]
     if missing:
         hint = "; normals can be estimated with --estimate-normals" if "normal" in missing else ""
         raise ValueError(
@@ -133,6 +129,14 @@ def with_features(cloud: PointCloud, features: Sequence[str], estimate_normals: 
             f"no {' and no '.join(missing)}{hint}"
         )
     return cloud
+
+
+def _has(cloud: PointCloud, feature: str) -> bool:
+    try:
+        point_features(cloud.select(np.arange(1)), (feature,))
+    except MissingFeatureError:
+        return False
+    return True
 
 
 def estimated_normals(cloud: PointCloud) -> np.ndarray:
@@ -158,8 +162,8 @@ def estimated_normals(cloud: PointCloud) -> np.ndarray:
 def label_cloud(trained: Trained, cloud: PointCloud, max_voxels: int, margin: int) -> np.ndarray:
     """int16 [P] train ids of ``cloud``, from features computed over the whole of it."""
     data = trained.config.data
-    dataset = SceneDataset([cloud], voxel_size_m=data.voxel_size_m, features=data.features)
-    return predict_tiled(trained.model, dataset[0], max_voxels, margin)
+    scene = voxelize_cloud(cloud, data.voxel_size_m, data.features)
+    return predict_tiled(trained.model, scene, max_voxels, margin)
 
 
 def _shares(predictions: np.ndarray, label_map: LabelMap) -> str:

@@ -140,6 +140,7 @@ class SegReport:
             title=f"{self.protocol} - {self.num_scenes} scenes, {self.num_points:,} points "
             f"({self.num_ignored:,} without a class left out)",
             caption=f"{self.rule}: {self.rule_statement}. {self.mean_statement}.",
+            min_width=76,
         )
         table.add_column("class")
         for header in ("IoU", "accuracy", "points", "predicted"):

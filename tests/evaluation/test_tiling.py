@@ -1,4 +1,4 @@
-"""Tiles cover every voxel once, stay within bounds, and change no label that their margin guards."""
+"""Tiles cover every voxel once, stay within bounds, and change no label their margin guards."""
 
 from __future__ import annotations
 
