@@ -51,7 +51,7 @@ def _block_names(model: MinkUNet, stage: str, number: int) -> dict[str, str]:
     names = {}
     blocks = model.get_submodule(f"{stage}.blocks")
     for index, block in blocks.named_children():
-        for child, module in block.named_children():
+        for child, _ in block.named_children():
             ours, theirs = f"{stage}.blocks.{index}.{child}", f"block{number}.{index}"
             if child == "shortcut":
                 names[f"{ours}.conv"] = f"{theirs}.downsample.0"

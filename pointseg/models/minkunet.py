@@ -82,7 +82,7 @@ class MinkUNetConfig:
 
 def _positive_ints(name: str, values: Sequence[int]) -> tuple[int, ...]:
     if isinstance(values, str) or not isinstance(values, Sequence):
-        raise ValueError(f"{name} must be a list of positive integers, got {values!r}")
+        raise TypeError(f"{name} must be a list of positive integers, got {values!r}")
     if not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in values):
         raise ValueError(f"{name} must be a list of positive integers, got {values!r}")
     return tuple(values)
