@@ -29,12 +29,13 @@ LAYERS = {
     "data": 6,
     "interop": 7,
     "evaluation": 8,
-    "visualization": 8,
+    "visualization": 9,
     "engine": 9,
-    "experiment": 10,
-    "benchmark": 11,
-    "cli": 12,
-    "__main__": 13,
+    "experiment_config": 10,
+    "experiment": 11,
+    "benchmark": 12,
+    "cli": 13,
+    "__main__": 14,
 }
 LEAVES = ("config", "distributed")
 CORE = ("_native", "__init__", "ops", "sparse", "nn", "models")
