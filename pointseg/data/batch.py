@@ -56,13 +56,14 @@ def collate(scenes: Sequence[VoxelScene]) -> SegBatch:
     sizes = [len(scene.coords) for scene in scenes]
     batch = torch.arange(len(sizes), dtype=torch.int32).repeat_interleave(torch.tensor(sizes))
     coords = torch.cat([batch[:, None], torch.cat([scene.coords for scene in scenes])], dim=1)
-    starts = np.concatenate(([0], np.cumsum(sizes))).tolist()
+    starts = np.cumsum([0, *sizes[:-1]]).tolist()
+    rows = [s.point_to_voxel + start for s, start in zip(scenes, starts, strict=True)]
     labels = [scene.point_labels for scene in scenes if scene.point_labels is not None]
     grid = VoxelGrid(coords, num_scenes=len(scenes))
     return SegBatch(
         voxels=SparseTensor(torch.cat([scene.feats for scene in scenes]), grid),
         voxel_labels=torch.cat([scene.voxel_labels for scene in scenes]),
-        point_to_voxel=torch.cat([s.point_to_voxel + a for s, a in zip(scenes, starts, strict=False)]),
+        point_to_voxel=torch.cat(rows),
         point_labels=torch.cat(labels) if len(labels) == len(scenes) else None,
         point_counts=tuple(len(scene.point_to_voxel) for scene in scenes),
         scene_ids=tuple(scene.scene_id for scene in scenes),

@@ -1,4 +1,4 @@
-"""Prepared scenes: one folder each, npy arrays that are memory-mapped and a json that vouches for them.
+"""Prepared scenes: a folder each, with memory-mapped npy arrays and a json that vouches for them.
 
     <folder>/prepared.json                       format version, dataset, reader settings
     <folder>/meta/scannetv2_{train,val,test}.txt  copies of the split lists
@@ -10,6 +10,7 @@ A scene's folder is written under another name and renamed, so it is either comp
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -79,7 +80,7 @@ class SceneCache:
     # -- the folder -------------------------------------------------------------------------------
 
     def read_index(self) -> dict[str, Any] | None:
-        """Dataset name and settings the folder was made with; None where there is no (valid) index."""
+        """Dataset name and settings the folder was made with; None without a valid index."""
         try:
             index = json.loads((self.folder / _INDEX).read_bytes())
         except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -95,7 +96,8 @@ class SceneCache:
             write_text(self.folder / _INDEX, _to_json(content))
         except OSError as error:
             raise ValueError(
-                f"{self.folder}: cannot write prepared scenes ({error.strerror or error}); prepare them "
+                f"{self.folder}: cannot write prepared scenes ({error.strerror or error}); prepare "
+                "them "
                 "elsewhere with `pointseg prepare-data --out DIR` and use DIR as data.root"
             ) from error
 
@@ -187,11 +189,12 @@ class SceneCache:
         if scene_id not in self._verified:
             self.verify(scene_id)
         content = self._read_scene_json(scene_id)
-        arrays = {name: self._map(scene_id, name, entry) for name, entry in content["arrays"].items()}
-        return PointCloud(scene_id=scene_id, **arrays)
+        entries = content["arrays"].items()
+        arrays: dict[str, Any] = {n: self._map(scene_id, n, entry) for n, entry in entries}
+        return PointCloud(scene_id, **arrays)
 
     def verify(self, scene_id: str) -> None:
-        """Compare every array with its recorded dtype, shape and checksum; ValueError if one differs."""
+        """Compare all arrays with the recorded dtypes, shapes and checksums; else a ValueError."""
         content = self._read_scene_json(scene_id)
         if content["format"] != FORMAT_VERSION:
             raise ValueError(
@@ -253,10 +256,8 @@ def _install(temporary: Path, final: Path) -> None:
     """Put a complete folder in its place; maps of the old one stay valid until they are closed."""
     old = temporary.with_name(f"{temporary.name}.old")
     shutil.rmtree(old, ignore_errors=True)
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.rename(final, old)
-    except FileNotFoundError:
-        pass
     try:
         os.rename(temporary, final)
     except OSError:

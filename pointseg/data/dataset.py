@@ -20,8 +20,8 @@ class SceneDataset(Dataset[VoxelScene]):
     What comes out for a scene is a function of (seed, epoch, index) alone: neither the number of
     worker processes nor the order of access changes a bit of it.
 
-    clouds        a sequence of clouds; an object with ``scene_ids`` and ``label_map`` of its own (such
-                  as :class:`PreparedScenes`) is read one scene at a time
+    clouds        a sequence of clouds; one with ``scene_ids`` and ``label_map`` of its own (such as
+                  :class:`PreparedScenes`) is read a scene at a time
     voxel_size_m  edge of a voxel
     features      feature channels by name, see ``voxelization.FEATURES``
     transforms    applied in order to the raw points; none for evaluation
@@ -47,7 +47,9 @@ class SceneDataset(Dataset[VoxelScene]):
         self.transforms = tuple(transforms)
         self.seed = seed
         ids = getattr(clouds, "scene_ids", None)
-        self.scene_ids: tuple[str, ...] = tuple(c.scene_id for c in clouds) if ids is None else ids
+        if ids is None:
+            ids = (clouds[i].scene_id for i in range(len(clouds)))
+        self.scene_ids: tuple[str, ...] = tuple(ids)
         found = label_map if label_map is not None else getattr(clouds, "label_map", None)
         if found is None:
             raise ValueError("label_map must be given where clouds has none of its own")

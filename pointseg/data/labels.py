@@ -30,7 +30,8 @@ class LabelMap:
         palette = np.asarray(self.palette, dtype=np.uint8)
         if not len(self.names) == len(self.raw_ids) == len(palette):
             raise ValueError(
-                f"label map {self.name!r}: {len(self.names)} names, {len(self.raw_ids)} raw ids and "
+                f"label map {self.name!r}: {len(self.names)} names, {len(self.raw_ids)} raw ids "
+                "and "
                 f"{len(palette)} colours; expected as many of each"
             )
         if len(set(self.raw_ids)) != len(self.raw_ids) or min(self.raw_ids) <= 0:

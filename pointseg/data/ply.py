@@ -45,7 +45,7 @@ def element(ply: PlyData, name: str, path: Path, remedy: str) -> PlyElement:
 def columns(
     vertex: PlyElement, names: tuple[str, ...], dtype: Any, path: Path, remedy: str
 ) -> NDArray[Any]:
-    """Scalar properties side by side, [P, len(names)] of ``dtype``; a missing one is a ValueError."""
+    """Scalar properties side by side, [P, len(names)]; a missing one is a ValueError."""
     found = vertex.data.dtype.names or ()
     missing = [name for name in names if name not in found]
     if missing:
@@ -62,7 +62,7 @@ def columns(
 
 
 def triangles(ply: PlyData, num_vertices: int, path: Path, remedy: str) -> NDArray[np.int32]:
-    """Faces as int32 [F, 3]; polygons are split into fans. Indices out of range are a ValueError."""
+    """Faces as int32 [F, 3], polygons split into fans. Bad indices are a ValueError."""
     if "face" not in ply or len(ply["face"].data) == 0:
         return np.empty((0, 3), dtype=np.int32)
     face = ply["face"].data
@@ -83,9 +83,7 @@ def triangles(ply: PlyData, num_vertices: int, path: Path, remedy: str) -> NDArr
     return np.ascontiguousarray(corners, dtype=np.int32)
 
 
-def vertex_normals(
-    xyz_m: NDArray[np.float32], faces: NDArray[np.int32]
-) -> NDArray[np.float32]:
+def vertex_normals(xyz_m: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray[np.float32]:
     """Unit normals [P, 3] of a mesh: the sum of the adjoining faces' normals, weighted by area.
 
     A vertex on no face, or only on faces without area, gets a zero vector.

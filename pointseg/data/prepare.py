@@ -7,7 +7,7 @@ import functools
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,9 +93,9 @@ def prepare(
     """Bring the prepared scenes in ``folder`` (default ``<root>/prepared``) up to date.
 
     A scene is rebuilt where its sources, the reader's settings or the format version changed.
-    ``thorough`` compares the contents of sources and of prepared arrays; otherwise a source with the
-    recorded size and time counts as unchanged. ``workers`` defaults to one process a core where there
-    are scenes enough. Scenes that cannot be read are reported in the result and stop nothing.
+    ``thorough`` compares the contents of sources and of prepared arrays; otherwise a source with
+    the recorded size and time counts as unchanged. ``workers`` defaults to one process a core where
+    there are scenes enough. Scenes that cannot be read are reported and do not stop the others.
     """
     folder = Path(folder) if folder is not None else reader.root / "prepared"
     cache = SceneCache(folder)
@@ -149,7 +149,7 @@ def _run(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[str, str, str]]:
 
 
 @contextmanager
-def _progress(total: int, show: bool) -> Iterator:  # type: ignore[type-arg]
+def _progress(total: int, show: bool) -> Iterator[Callable[[], None]]:
     columns = (
         TextColumn("preparing scenes"),
         BarColumn(),

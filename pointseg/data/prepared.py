@@ -46,7 +46,8 @@ def resolve_root(dataset: str, root: Path | str | None) -> Path:
         base = os.environ.get("POINTSEG_DATA")
         if not base:
             raise FileNotFoundError(
-                f"no data root for {dataset!r}: set data.root in the config, or the environment variable "
+                f"no data root for {dataset!r}: set data.root in the config, or the environment "
+                "variable "
                 f"POINTSEG_DATA to a folder that holds {dataset}/; {_advice(dataset)}"
             )
         root = Path(base) / dataset
@@ -86,7 +87,8 @@ def open_scenes(
     index = cache.read_index()
     if index is None:
         raise FileNotFoundError(
-            f"{root}: neither raw scenes (scans/) nor prepared ones (prepared.json); {_advice(dataset)}"
+            f"{root}: neither raw scenes (scans/) nor prepared ones (prepared.json); "
+            f"{_advice(dataset)}"
         )
     return _select(cache, root, split, require_all)
 

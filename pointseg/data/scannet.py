@@ -40,7 +40,7 @@ _AGAIN = "download the scene again"
 
 
 def read_split(root: Path, split: str) -> tuple[str, ...]:
-    """The official scene ids of a split, from ``scannetv2_<split>.txt`` in ``root/meta`` or ``root``."""
+    """The official scene ids of a split: ``scannetv2_<split>.txt`` in ``root/meta`` or ``root``."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     name = f"scannetv2_{split}.txt"
@@ -108,8 +108,8 @@ class ScanNetReader:
     """Reads scenes of a ScanNet v2 root.
 
     Colours come from the mesh (labels.ply holds label colours), normals from its faces weighted by
-    area, instances from aggregation and segments as ``objectId + 1``. Missing, cut-off or mismatched
-    files are a FileNotFoundError or ValueError that names the file and what to do.
+    area, instances from aggregation and segments as ``objectId + 1``. Missing, cut-off or
+    mismatched files are a FileNotFoundError or ValueError that names the file and what to do.
     """
 
     label_map: LabelMap = SCANNET20
@@ -197,11 +197,13 @@ class ScanNetReader:
         nyu40: NDArray[np.int32] | None = None
         instances: NDArray[np.int32] | None = None
         if (files.aggregation is None) != (files.segments is None):
-            have, lack = files.aggregation or files.segments, (
-                "segments" if files.segments is None else "aggregation"
+            have, lack = (
+                files.aggregation or files.segments,
+                ("segments" if files.segments is None else "aggregation"),
             )
             raise FileNotFoundError(
-                f"{have}: its {lack} file is missing beside it; {_AGAIN}, or remove this file to go on "
+                f"{have}: its {lack} file is missing beside it; {_AGAIN}, or remove this file to "
+                "go on "
                 "without instances"
             )
         if files.aggregation is not None and files.segments is not None:
@@ -226,7 +228,8 @@ class ScanNetReader:
                 return None, instances
             wanted = SceneFiles.of(scene_dir).mesh.with_suffix(".labels.ply")
             raise FileNotFoundError(
-                f"{wanted}: no labels for this scene: neither this file nor an aggregation with its "
+                f"{wanted}: no labels for this scene: neither this file nor an aggregation with "
+                "its "
                 f"segments is there; {_AGAIN}, or move it to scans_test if it has no annotation"
             )
         return SCANNET20.to_train(nyu40), instances
@@ -235,9 +238,7 @@ class ScanNetReader:
         source = self.settings.label_source
         return source in ("annotation", "both") or (source == "auto" and files.labels is None)
 
-    def _read_labels_ply(
-        self, files: SceneFiles, xyz: NDArray[np.float32]
-    ) -> NDArray[np.int32]:
+    def _read_labels_ply(self, files: SceneFiles, xyz: NDArray[np.float32]) -> NDArray[np.int32]:
         path = files.labels
         assert path is not None
         ply = plyio.read_ply(path, _AGAIN)
@@ -245,12 +246,14 @@ class ScanNetReader:
         stored = plyio.columns(vertex, ("x", "y", "z"), np.float32, path, _AGAIN)
         if len(stored) != len(xyz):
             raise ValueError(
-                f"{path}: {len(stored)} vertices, but {files.mesh.name} has {len(xyz)}; both must be of "
+                f"{path}: {len(stored)} vertices, but {files.mesh.name} has {len(xyz)}; both must "
+                "be of "
                 f"the same release: {_AGAIN}"
             )
         if not np.array_equal(stored, xyz):
             raise ValueError(
-                f"{path}: vertices are not those of {files.mesh.name} (same number, other positions); "
+                f"{path}: vertices are not those of {files.mesh.name} (same number, other "
+                "positions); "
                 f"both must be of the same release: {_AGAIN}"
             )
         labels = plyio.columns(vertex, ("label",), np.uint16, path, _AGAIN)[:, 0]
@@ -283,11 +286,13 @@ def report_absent(
     absent = [scene_id for scene_id in listed if scene_id not in present]
     if not present:
         raise FileNotFoundError(
-            f"{root}: none of the {len(listed)} scenes of split {split!r} is there; expected\n{LAYOUT}"
+            f"{root}: none of the {len(listed)} scenes of split {split!r} is there; "
+            f"expected\n{LAYOUT}"
         )
     if absent and require_all:
         raise FileNotFoundError(
-            f"{root}: {len(absent)} of {len(listed)} scenes of split {split!r} are missing, among them "
+            f"{root}: {len(absent)} of {len(listed)} scenes of split {split!r} are missing, among "
+            "them "
             f"{', '.join(absent[:3])}; download them, or allow a partial split"
         )
     if absent:

@@ -54,7 +54,8 @@ class PointCloud:
             if not isinstance(array, np.ndarray) or array.dtype != dtype:
                 found = getattr(array, "dtype", type(array).__name__)
                 raise TypeError(
-                    f"{self.scene_id}: {name} must be a numpy array of {np.dtype(dtype)}, got {found}"
+                    f"{self.scene_id}: {name} must be a numpy array of {np.dtype(dtype)}, got "
+                    f"{found}"
                 )
             rows = len(self.xyz_m) if self.xyz_m.ndim else 0
             expected = (rows,) if columns is None else (rows, columns)
@@ -86,7 +87,8 @@ class PointCloud:
         if rows.dtype == np.bool_:
             if rows.shape != (self.num_points,):
                 raise ValueError(
-                    f"{self.scene_id}: a mask must have shape ({self.num_points},), got {rows.shape}"
+                    f"{self.scene_id}: a mask must have shape ({self.num_points},), got "
+                    f"{rows.shape}"
                 )
             rows = np.flatnonzero(rows)
         changes = {n: a[rows] for n in _ARRAYS if (a := getattr(self, n)) is not None}
@@ -111,7 +113,7 @@ class VoxelScene:
 
     coords          int32 [N, 3], floor(xyz / voxel size)
     feats           float32 [N, C], means over each voxel's points
-    voxel_labels    int64 [N], majority of the annotated points, ``IGNORE_INDEX`` where there are none
+    voxel_labels    int64 [N], majority of the annotated points, else ``IGNORE_INDEX``
     point_to_voxel  int64 [P], the row of each point's voxel
     point_labels    int64 [P], or None where the scene has no annotation
     """

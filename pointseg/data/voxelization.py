@@ -81,7 +81,8 @@ def check_features(features: Sequence[str]) -> tuple[str, ...]:
     unknown = [name for name in features if name not in FEATURES]
     if unknown or not features or len(set(features)) != len(features):
         raise ValueError(
-            f"features must be one or more of {', '.join(FEATURES)}, each once; got {list(features)}"
+            f"features must be one or more of {', '.join(FEATURES)}, each once; got "
+            f"{list(features)}"
         )
     return tuple(features)
 

@@ -1,4 +1,4 @@
-"""Augmentations of raw clouds, before voxelization: small classes, built by name from configuration."""
+"""Augmentations of raw clouds before voxelization: small classes, built by name from a config."""
 
 from pointseg.data.transforms.base import (
     TRANSFORMS,

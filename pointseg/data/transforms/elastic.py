@@ -53,7 +53,8 @@ def _distort(
     num_nodes = np.ceil((high - low) / granularity_m).astype(np.int64) + 3
     if num_nodes.prod() > _MAX_GRID_NODES:
         raise ValueError(
-            f"elastic distortion needs {num_nodes.prod():,} nodes {granularity_m} m apart for a scene of "
+            f"elastic distortion needs {num_nodes.prod():,} nodes {granularity_m} m apart for a "
+            "scene of "
             f"{np.round(high - low, 1)} m; check the scene's units or use a larger granularity"
         )
     nx, ny, nz = num_nodes.tolist()
