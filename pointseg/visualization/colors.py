@@ -67,3 +67,16 @@ def scale_colors(values: np.ndarray, low: float, high: float) -> np.ndarray:
     position = np.clip((np.nan_to_num(values, nan=low) - low) / (high - low), 0.0, 1.0)
     channels = [np.interp(position, stops, table[:, axis]) for axis in range(3)]
     return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
+
+
+def shading(normal: np.ndarray) -> np.ndarray:
+    """Brightness uint8 [P] of surfaces under two fixed lamps; 255 = fully lit or unknown normal.
+
+    normal: float [P, 3] of unit length, or zero where unknown. Both sides of a surface are lit, as
+    scans do not always know which is which.
+    """
+    lamps = np.array([[0.35, 0.20, 0.92], [-0.80, 0.55, 0.25]])
+    lit = np.abs(np.asarray(normal, dtype=np.float64) @ lamps.T) @ np.array([0.75, 0.25])
+    known = (np.asarray(normal) != 0).any(axis=1)
+    brightness = np.where(known, 0.62 + 0.38 * np.clip(lit / 0.75, 0.0, 1.0), 1.0)
+    return np.rint(255 * brightness).astype(np.uint8)

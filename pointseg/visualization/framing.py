@@ -50,19 +50,28 @@ def ceiling_height_m(xyz_m: np.ndarray) -> float | None:
     if high - low < 1.5 or plan.max() * _CELL_M > _LARGEST_ROOM_M:
         return None
     cells = plan[:, 0] * (plan[:, 1].max() + 1) + plan[:, 1]
-    occupied = len(np.unique(cells))
-    upper = xyz_m[:, 2] > low + 0.55 * (high - low)
-    layers = np.floor((xyz_m[upper, 2] - low) / _LAYER_M).astype(np.int64)
-    pairs = np.unique(np.stack((layers, cells[upper]), axis=1), axis=0)
-    coverage = np.bincount(pairs[:, 0]) / occupied
-    # A noisy or slightly tilted ceiling straddles neighbouring layers.
-    smooth = np.convolve(coverage, np.ones(3), mode="same")
-    if not len(smooth) or smooth.max() < 1 / 3:
+    base = low + 0.5 * (high - low)
+    upper = xyz_m[:, 2] > base
+    layers = np.floor((xyz_m[upper, 2] - base) / _LAYER_M).astype(np.int64)
+    coverage = _coverage(layers, cells[upper]) / len(np.unique(cells))
+    if coverage.max() < 1 / 3:
         return None
-    lowest = int(np.argmax(smooth >= 0.5 * smooth.max()))
-    while lowest > 0 and coverage[lowest - 1] > 0.04:
-        lowest -= 1
-    return low + lowest * _LAYER_M - 0.02
+    # Below the ceiling there are only walls: its lower edge is where coverage has risen half-way.
+    threshold = (float(np.median(coverage)) + float(coverage.max())) / 2
+    edge = int(np.argmax(coverage >= threshold))
+    return base + (edge - 1) * _LAYER_M
+
+
+def _coverage(layers: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Occupied cells of each layer together with its two neighbours, [number of layers].
+
+    A noisy or slightly tilted ceiling straddles layers. Cells are counted as a union: a wall,
+    which is in all three layers, must not count three times.
+    """
+    num_layers, num_cells = int(layers.max()) + 1, int(cells.max()) + 1
+    keys = np.unique(layers * num_cells + cells)
+    near = np.unique(np.concatenate([keys + step * num_cells for step in range(3)]))
+    return np.bincount(near // num_cells, minlength=num_layers + 2)[1 : num_layers + 1]
 
 
 def _open_side_deg(xyz_m: np.ndarray) -> float:

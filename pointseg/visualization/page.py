@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pointseg.evaluation.files import refuse_existing, written_whole
-from pointseg.visualization.colors import CONTINUOUS_SCALE, IGNORED_COLOR
+from pointseg.visualization.colors import CONTINUOUS_SCALE, IGNORED_COLOR, shading
 from pointseg.visualization.fields import Field, SceneFields, scene_fields
 from pointseg.visualization.framing import Framing, frame
 from pointseg.visualization.payload import pack_arrays, pack_text, quantise
@@ -152,6 +152,8 @@ def _page(
         # Heights come out of z; every other field travels as a column of its own.
         if field.key != "height":
             columns[f"field{number}"] = field.values[thinning.index]
+    if cloud.normal is not None:
+        columns["shading"] = shading(cloud.normal[thinning.index])
     packed = pack_arrays(columns)
     scene = {
         "sceneId": cloud.scene_id,

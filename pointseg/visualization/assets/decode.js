@@ -37,5 +37,6 @@ async function loadScene() {
       ? xyz[2].map((z) => z - scene.floor)
       : columns[field.column];
   }
-  return {...scene, xyz, index: columns.index, byKey: new Map(scene.fields.map((f) => [f.key, f]))};
+  const byKey = new Map(scene.fields.map((field) => [field.key, field]));
+  return {...scene, xyz, index: columns.index, shading: columns.shading, byKey};
 }

@@ -17,7 +17,7 @@ class Page {
     this.linked = true;
     const classKey = ["label", "prediction"].find((key) => scene.byKey.has(key));
     const clip = scene.clip === null ? Infinity : scene.clip;
-    this.state = {hidden: new Map(), clip, markerScale: 1, axes: false, classKey};
+    this.state = {hidden: new Map(), clip, markerScale: 1, axes: false, shaded: true, classKey};
     this.state.hidden.set("classes", new Set());
     for (const field of scene.fields) this.state.hidden.set(field.key, new Set());
   }
@@ -34,10 +34,10 @@ class Page {
     for (const view of this.views) Plotly.purge(view.element);
     byId("panes").replaceChildren();
     this.views = keys.map((key) => this.addPane(key));
-    const camera = this.camera ?? this.fitted(this.scene.azimuth, this.scene.elevation);
-    for (const view of this.views) view.camera = camera;
-    this.camera = camera;
-    this.home ??= camera;
+    // Panes have another shape now: an untouched view is fitted anew, a chosen one is kept.
+    const untouched = JSON.stringify(this.camera) === JSON.stringify(this.home);
+    if (untouched) this.home = this.camera = this.fitted(this.scene.azimuth, this.scene.elevation);
+    for (const view of this.views) view.camera = this.camera;
     for (const button of byId("view-count").children) {
       button.setAttribute("aria-pressed", Number(button.value) === keys.length);
     }
@@ -137,27 +137,37 @@ class Page {
       byId("view-count").append(button);
     }
     const [low, high] = this.box.ranges[2].map((z) => z - scene.floor);
+    // The slider counts steps, so that its last one is exactly "nothing is cut".
     const clip = byId("clip");
-    Object.assign(clip, {min: low, max: high, step: (high - low) / 200});
-    clip.value = Math.min(high, state.clip - scene.floor);
-    const showClip = () => {
-      byId("clip-value").value = clip.value >= high - 1e-6 ? "off" : `${Number(clip.value).toFixed(2)} m`;
+    const steps = 200, stepSize = (high - low) / steps;
+    Object.assign(clip, {min: 0, max: steps, step: 1});
+    clip.value = Math.min(steps, Math.round((state.clip - scene.floor - low) / stepSize));
+    const height = () => Number(clip.value) < steps ? low + Number(clip.value) * stepSize : Infinity;
+    clip.oninput = () => {
+      byId("clip-value").value = height() < Infinity ? `${height().toFixed(2)} m` : "off";
     };
-    showClip();
-    clip.oninput = showClip;
+    clip.oninput();
     clip.onchange = () => {
-      state.clip = Number(clip.value) >= high - 1e-6 ? Infinity : Number(clip.value) + scene.floor;
+      state.clip = height() + scene.floor;
       this.redraw();
     };
     byId("size").onchange = (event) => {
       state.markerScale = 3 ** Number(event.target.value);
       this.redraw();
     };
-    byId("reset").onclick = () => this.look(this.fitted(scene.azimuth, scene.elevation));
+    byId("reset").onclick = () => {
+      this.home = this.fitted(scene.azimuth, scene.elevation);
+      this.look(this.home);
+    };
     byId("top").onclick = () => this.look(this.fitted(scene.azimuth, 89.5));
     byId("linked").onchange = (event) => {
       this.linked = event.target.checked;
       if (this.linked) this.look(this.camera);
+    };
+    byId("shaded").parentElement.hidden = !scene.shading;
+    byId("shaded").onchange = (event) => {
+      state.shaded = event.target.checked;
+      this.redraw();
     };
     byId("axes").onchange = (event) => {
       state.axes = event.target.checked;
@@ -277,13 +287,20 @@ class Page {
     const stops = this.scene.colorscale.map(([at, color]) => `${color} ${100 * at}%`);
     const gradient = make("div");
     gradient.style.background = `linear-gradient(90deg, ${stops.join(", ")})`;
-    const [low, high] = field.limits.map((value) => this.number(value));
+    const digits = Math.max(0, 2 - Math.floor(Math.log10(field.limits[1] - field.limits[0])));
+    const [low, high] = field.limits.map((value) => this.number(value, digits));
     const unit = field.unit ? ` ${field.unit}` : "";
     bar.replaceChildren(gradient, make("p", {}, make("span", {textContent: low + unit}),
       make("span", {textContent: high + unit})));
   }
 
-  number(value) { return Math.abs(value) >= 1e5 ? value.toExponential(2) : String(+value.toPrecision(4)); }
+  /** A value with as many digits as its scale deserves. */
+  number(value, digits = Infinity) {
+    if (Math.abs(value) >= 1e5 || digits > 6 && Math.abs(value) < 1e-4 && value) {
+      return value.toExponential(2);
+    }
+    return String(digits > 6 ? +value.toPrecision(4) : +value.toFixed(digits));
+  }
 
   // -- tooltip -------------------------------------------------------------------------------
 

@@ -48,13 +48,13 @@ function fittedCamera(scene, box, rows, azimuthDeg, elevationDeg, widthOverHeigh
   }
   if (!seen.length) seen.push([1, 1, 0], [-1, -1, 0]);
   // A few stray points, seen through a window perhaps, may stay outside the picture.
-  const reach = (values) => values.sort((a, b) => a - b)[Math.floor(0.995 * (values.length - 1))];
+  const reach = (values) => values.sort((a, b) => a - b)[Math.floor(0.998 * (values.length - 1))];
   const sides = (k) => [
     reach(seen.map((p) => p[k] + p[2])), reach(seen.map((p) => -p[k] + p[2])),
   ];
   const [toRight, toLeft] = sides(0), [toTop, toBottom] = sides(1);
   const offset = [(toRight - toLeft) / 2 * tangent * widthOverHeight, (toTop - toBottom) / 2 * tangent];
-  const distance = 1.04 * Math.max((toRight + toLeft) / 2, (toTop + toBottom) / 2);
+  const distance = 1.05 * Math.max((toRight + toLeft) / 2, (toTop + toBottom) / 2);
   const center = [0, 1, 2].map((k) => right[k] * offset[0] + above[k] * offset[1]);
   const eye = center.map((value, k) => value + back[k] * distance);
   return {eye: asPoint(eye), center: asPoint(center), up: UP, projection: {type: "perspective"}};
@@ -106,7 +106,10 @@ class View {
   traces(lists) {
     const {field, scene} = this;
     if (field.kind === "category") {
-      return lists.map((rows, code) => this.trace(rows, {color: field.categories[code].color}, code));
+      return lists.map((rows, code) => {
+        const color = this.shaded(rows, field.categories[code].color);
+        return this.trace(rows, {color}, code);
+      });
     }
     const rows = lists[0];
     if (field.kind === "color") {
@@ -124,6 +127,16 @@ class View {
     ];
   }
 
+  /** A class colour, darker on surfaces that are turned away from the light. */
+  shaded(rows, color) {
+    const brightness = this.scene.shading;
+    if (!brightness || !this.state.shaded) return color;
+    const rgb = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
+    const levels = Array.from({length: 32}, (_, level) =>
+      `rgb(${rgb.map((value) => Math.round(value * (level + 0.5) / 31.5))})`);
+    return Array.from(rows, (i) => levels[brightness[i] >> 3]);
+  }
+
   trace(rows, marker, code) {
     const [x, y, z] = this.scene.xyz.map((values) => Float32Array.from(rows, (i) => values[i]));
     return {
@@ -139,7 +152,7 @@ class View {
     const distance = Math.hypot(eye.x - center.x, eye.y - center.y, eye.z - center.z);
     const height = this.element.clientHeight || 600;
     const unit = height / (2 * Math.tan(FIELD_OF_VIEW / 2) * Math.max(distance, 0.02));
-    const size = this.state.markerScale * 1.25 * unit * this.scene.spacing / this.box.scale;
+    const size = this.state.markerScale * 1.1 * unit * this.scene.spacing / this.box.scale;
     return Math.min(24, Math.max(1, Math.round(size * 4) / 4));
   }
 
