@@ -125,18 +125,27 @@ class Prop:
         """Add a surface through a grid of vertices ``[rows, columns, 3]``."""
         self.sheets.append(Sheet(grid, instance, material))
 
-    def add(self, other: Prop, xyz: tuple[float, float, float], yaw: float = 0.0) -> None:
-        """Merge another prop in, moved and turned about z."""
+    def add(
+        self,
+        other: Prop,
+        xyz: tuple[float, float, float],
+        yaw: float = 0.0,
+        into: int | None = None,
+    ) -> None:
+        """Merge another prop in, moved and turned about z.
+
+        Its instances are kept apart, or all become part of this prop's instance ``into``.
+        """
         first = len(self.labels)
-        self.labels += other.labels
+        if into is None:
+            self.labels += other.labels
         cos, sin = float(np.cos(yaw)), float(np.sin(yaw))
 
         def moved(part: Part) -> Part:
             x, y, z = part.center
             center = (cos * x - sin * y + xyz[0], sin * x + cos * y + xyz[1], z + xyz[2])
-            return part._replace(
-                center=center, yaw=part.yaw + yaw, instance=part.instance + first
-            )
+            instance = part.instance + first if into is None else into
+            return part._replace(center=center, yaw=part.yaw + yaw, instance=instance)
 
         self.boxes += [moved(part) for part in other.boxes]
         self.tubes += [moved(part) for part in other.tubes]
@@ -149,7 +158,8 @@ class Prop:
                 ],
                 -1,
             )
-            self.sheets.append(Sheet(grid, sheet.instance + first, sheet.material))
+            instance = sheet.instance + first if into is None else into
+            self.sheets.append(Sheet(grid, instance, sheet.material))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,174 @@
+"""Generating a whole data set of synthetic rooms, in parallel and resumably."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pointseg.data.synthetic.camera import ScanSettings
+from pointseg.data.synthetic.rooms import furnish
+from pointseg.data.synthetic.scanner import Scan, load_open3d, scan_room
+from pointseg.data.synthetic.writer import scene_files, write_meta, write_scene, write_text
+
+GENERATOR_VERSION = 1
+"""Raised whenever the same seed gives other bytes."""
+
+MANIFEST = "synthetic_rooms.json"
+FIRST_VALIDATION_ROOM = 4998
+"""Index of the first validation room: the same rooms whatever the number of training rooms."""
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class RoomSet:
+    """Which rooms to make: counts per split, the seed, and the scan's resolution.
+
+    Raises:
+        ValueError: a count is negative or larger than the scene ids can number.
+    """
+
+    train: int = 200
+    val: int = 24
+    seed: int = 0
+    settings: ScanSettings = field(default_factory=ScanSettings)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.train <= FIRST_VALIDATION_ROOM:
+            raise ValueError(f"train: expected 0..{FIRST_VALIDATION_ROOM} rooms, got {self.train}")
+        limit = 10_000 - FIRST_VALIDATION_ROOM
+        if not 0 <= self.val <= limit:
+            raise ValueError(f"val: expected 0..{limit} rooms, got {self.val}")
+        if self.seed < 0:
+            raise ValueError(f"seed: expected a number >= 0, got {self.seed}")
+
+    def scene_ids(self) -> dict[str, list[str]]:
+        """Scene ids by split; ``test`` is empty."""
+        first = FIRST_VALIDATION_ROOM
+        return {
+            "train": [scene_id(index) for index in range(self.train)],
+            "val": [scene_id(index) for index in range(first, first + self.val)],
+            "test": [],
+        }
+
+    def indices(self) -> list[int]:
+        """Room indices of both splits."""
+        first = FIRST_VALIDATION_ROOM
+        return [*range(self.train), *range(first, first + self.val)]
+
+    def manifest(self) -> dict[str, object]:
+        """What a folder of rooms records of its origin; equal manifests give equal rooms."""
+        return {
+            "generator": "pointseg synthetic rooms",
+            "version": GENERATOR_VERSION,
+            "seed": self.seed,
+            "settings": asdict(self.settings),
+        }
+
+
+def scene_id(index: int) -> str:
+    """ScanNet's form of a scene's name."""
+    return f"scene{index:04d}_00"
+
+
+def generate_scan(seed: int, index: int, settings: ScanSettings | None = None) -> Scan:
+    """Furnish and scan room ``index`` of a seed; the same arrays every time.
+
+    Raises:
+        ImportError: open3d is missing; the message says what to install.
+    """
+    return scan_room(furnish(seed, index), seed, index, settings)
+
+
+def generate_room(root: Path, seed: int, index: int, settings: ScanSettings) -> int:
+    """Generate one room and write its folder; returns the number of vertices."""
+    scan = generate_scan(seed, index, settings)
+    name = scene_id(index)
+    write_scene(root, name, scene_files(name, scan, settings.num_views))
+    return len(scan.xyz_m)
+
+
+def synthesize_rooms(
+    root: str | os.PathLike[str],
+    rooms: RoomSet | None = None,
+    workers: int = 1,
+    on_room: Callable[[int, int], None] | None = None,
+) -> int:
+    """Make the rooms that ``root`` does not hold yet, then write splits and label table.
+
+    Args:
+        root: folder in ScanNet's layout; created where missing.
+        rooms: which rooms; the defaults of :class:`RoomSet` where None.
+        workers: processes; the files do not depend on their number.
+        on_room: called after each room with (rooms done, rooms wanted).
+
+    Returns:
+        How many rooms were generated (the others were there).
+
+    Raises:
+        ValueError: ``root`` holds something else, or rooms of another version, seed or resolution.
+        ImportError: open3d is missing.
+    """
+    rooms = rooms or RoomSet()
+    if workers < 1:
+        raise ValueError(f"workers: expected at least 1, got {workers}")
+    folder = Path(root)
+    _claim(folder, rooms)
+    indices = rooms.indices()
+    missing = [i for i in indices if not (folder / "scans" / scene_id(i)).is_dir()]
+    if missing:
+        load_open3d()
+    done = len(indices) - len(missing)
+    for _ in _generate(folder, rooms, missing, workers):
+        done += 1
+        if on_room is not None:
+            on_room(done, len(indices))
+    write_meta(folder, rooms.scene_ids())
+    return len(missing)
+
+
+def _claim(folder: Path, rooms: RoomSet) -> None:
+    """Check that a folder is empty or holds rooms of the same kind, and mark it."""
+    path = folder / MANIFEST
+    wanted = json.dumps(rooms.manifest(), indent=1)
+    if path.is_file():
+        found = path.read_text()
+        if json.loads(found) != json.loads(wanted):
+            raise ValueError(
+                f"{folder} holds synthetic rooms of another generator version, seed or resolution "
+                f"(see {MANIFEST} there); give another --out, or delete that folder first"
+            )
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(
+            f"{folder} is not empty and holds no {MANIFEST}: it was not made by this command; "
+            "give an --out that is empty or does not exist"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, wanted)
+    for partial in folder.glob("scans/.*.partial"):
+        shutil.rmtree(partial)
+
+
+def _generate(folder: Path, rooms: RoomSet, missing: list[int], workers: int) -> Iterator[int]:
+    if workers == 1 or len(missing) < 2:
+        for index in missing:
+            yield generate_room(folder, rooms.seed, index, rooms.settings)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(missing)), mp_context=context) as pool:
+        futures = [
+            pool.submit(generate_room, folder, rooms.seed, index, rooms.settings)
+            for index in missing
+        ]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

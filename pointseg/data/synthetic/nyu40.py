@@ -1,0 +1,71 @@
+"""nyu40 ids the rooms are made of, and a raw category name for each.
+
+The names are keys of ScanNet's label table (``raw_category``); ids and spelling of the class
+names are those of the benchmark's 40-class list.
+"""
+
+from __future__ import annotations
+
+UNANNOTATED = 0
+WALL = 1
+FLOOR = 2
+CABINET = 3
+BED = 4
+CHAIR = 5
+SOFA = 6
+TABLE = 7
+DOOR = 8
+WINDOW = 9
+BOOKSHELF = 10
+PICTURE = 11
+COUNTER = 12
+DESK = 14
+CURTAIN = 16
+PILLOW = 18
+MIRROR = 19
+FLOOR_MAT = 20
+CEILING = 22
+BOOKS = 23
+REFRIGERATOR = 24
+TELEVISION = 25
+TOWEL = 27
+SHOWER_CURTAIN = 28
+BOX = 29
+WHITEBOARD = 30
+NIGHT_STAND = 32
+TOILET = 33
+SINK = 34
+LAMP = 35
+BATHTUB = 36
+BAG = 37
+OTHER_STRUCTURE = 38
+OTHER_FURNITURE = 39
+OTHER_PROP = 40
+
+NYU40_NAMES = (
+    "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf",
+    "picture", "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror",
+    "floor mat", "clothes", "ceiling", "books", "refridgerator", "television", "paper", "towel",
+    "shower curtain", "box", "whiteboard", "person", "night stand", "toilet", "sink", "lamp",
+    "bathtub", "bag", "otherstructure", "otherfurniture", "otherprop",
+)  # fmt: skip
+"""Class name of nyu40 id i + 1 at position i."""
+
+RAW_CATEGORY = {
+    "floor mat": "mat",
+    "clothes": "clothing",
+    "books": "books",
+    "refridgerator": "refrigerator",
+    "television": "tv",
+    "night stand": "nightstand",
+    "otherstructure": "structure",
+    "otherfurniture": "ottoman",
+    "otherprop": "object",
+}
+"""Raw category of the classes whose own name is not one."""
+
+
+def raw_category(nyu40_id: int) -> str:
+    """Name under which ``aggregation.json`` and the label table know a class."""
+    name = NYU40_NAMES[nyu40_id - 1]
+    return RAW_CATEGORY.get(name, name)

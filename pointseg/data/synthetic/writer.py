@@ -1,0 +1,184 @@
+"""Writing scans and split lists in ScanNet's on-disk layout.
+
+Ply files are written as a header and two structured arrays; the bytes are those plyfile writes
+for the same elements.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pointseg.data.synthetic.nyu40 import NYU40_NAMES, UNANNOTATED, raw_category
+from pointseg.data.synthetic.scanner import Scan
+
+PLY_COMMENT = "pointseg synthetic room"
+SEGMENT_EDGE_M = 0.4
+
+_VERTEX_FIELDS = [
+    ("x", "<f4"), ("y", "<f4"), ("z", "<f4"),
+    ("red", "u1"), ("green", "u1"), ("blue", "u1"), ("alpha", "u1"),
+]  # fmt: skip
+_VERTEX = np.dtype(_VERTEX_FIELDS)
+_LABELLED_VERTEX = np.dtype([*_VERTEX_FIELDS, ("label", "<u2")])
+_FACE = np.dtype([("count", "u1"), ("vertex_indices", "<i4", (3,))])
+_PLY_TYPES = {"<f4": "float", "|u1": "uchar", "<u2": "ushort"}
+
+
+def _ply_bytes(vertices: np.ndarray, faces: np.ndarray) -> bytes:
+    dtype = vertices.dtype
+    assert dtype.names is not None
+    properties = [f"property {_PLY_TYPES[dtype[name].str]} {name}" for name in dtype.names]
+    header = [
+        "ply", "format binary_little_endian 1.0", f"comment {PLY_COMMENT}",
+        f"element vertex {len(vertices)}", *properties, f"element face {len(faces)}",
+        "property list uchar int vertex_indices", "end_header", "",
+    ]  # fmt: skip
+    return "\n".join(header).encode("ascii") + vertices.tobytes() + faces.tobytes()
+
+
+def _label_colors() -> np.ndarray:
+    """A colour for every nyu40 id, uint8 [41, 3]; as in the benchmark they are not image colours."""
+    index = np.arange(41, dtype=np.uint32)
+    colors = np.stack(
+        [(index * 67 + 40) % 200, (index * 113 + 90) % 210, (index * 41 + 60) % 220], 1
+    )
+    colors[0] = 0
+    return (colors + np.array([30, 30, 30]) * (index > 0)[:, None]).astype(np.uint8)
+
+
+_LABEL_COLORS = _label_colors()
+
+
+def segment_ids(scan: Scan) -> np.ndarray:
+    """Over-segmentation int64 [P]: pieces of one instance inside a 40 cm lattice cell.
+
+    A segment is named after its first vertex, so that ids are arbitrary numbers as in ScanNet.
+    """
+    cells = np.floor(scan.xyz_m * np.float32(1.0 / SEGMENT_EDGE_M)).astype(np.int64) & 63
+    key = ((scan.instances.astype(np.int64) * 64 + cells[:, 0]) * 64 + cells[:, 1]) * 64 + cells[
+        :, 2
+    ]
+    first = np.full(int(key.max()) + 1, -1, np.int32)
+    first[key[::-1]] = np.arange(len(key) - 1, -1, -1, dtype=np.int32)
+    return first[key].astype(np.int64)
+
+
+def _aggregation(scene_id: str, scan: Scan, segments: np.ndarray) -> dict[str, object]:
+    roots = np.flatnonzero(segments == np.arange(len(segments)))
+    owners = scan.instances[roots]
+    groups = []
+    for instance in np.unique(owners):
+        members = roots[owners == instance]
+        label = int(scan.labels[members[0]])
+        if label == UNANNOTATED:
+            continue
+        groups.append(
+            {
+                "id": len(groups),
+                "objectId": len(groups),
+                "segments": members.tolist(),
+                "label": raw_category(label),
+            }
+        )
+    return {
+        "sceneId": f"scannet.{scene_id}",
+        "appId": "Aggregator.v2",
+        "segGroups": groups,
+        "segmentsFile": f"scannet.{scene_id}_vh_clean_2.0.010000.segs.json",
+    }
+
+
+def _info(scan: Scan, num_views: int) -> str:
+    matrix = " ".join(f"{value:.6f}" for value in scan.axis_alignment.ravel())
+    return (
+        f"axisAlignment = {matrix}\nnumColorFrames = {num_views}\nnumDepthFrames = {num_views}\n"
+        f"sceneType = {scan.scene_type}\n"
+    )
+
+
+def scene_files(scene_id: str, scan: Scan, num_views: int) -> dict[str, bytes]:
+    """Contents of a scene's five files by name, as ScanNet names and lays them out."""
+    vertices = np.empty(len(scan.xyz_m), _VERTEX)
+    vertices["x"], vertices["y"], vertices["z"] = scan.xyz_m.T
+    vertices["red"], vertices["green"], vertices["blue"] = scan.color.T
+    vertices["alpha"] = 255
+    labelled = np.empty(len(vertices), _LABELLED_VERTEX)
+    for name in ("x", "y", "z", "alpha"):
+        labelled[name] = vertices[name]
+    label_color = _LABEL_COLORS[scan.labels]
+    labelled["red"], labelled["green"], labelled["blue"] = label_color.T
+    labelled["label"] = scan.labels
+    faces = np.empty(len(scan.faces), _FACE)
+    faces["count"] = 3
+    faces["vertex_indices"] = scan.faces
+    segments = segment_ids(scan)
+    segs = json.dumps(
+        {
+            "params": {"edge": str(SEGMENT_EDGE_M)},
+            "sceneId": scene_id,
+            "segIndices": segments.tolist(),
+        },
+        separators=(",", ":"),
+    )
+    return {
+        f"{scene_id}_vh_clean_2.ply": _ply_bytes(vertices, faces),
+        f"{scene_id}_vh_clean_2.labels.ply": _ply_bytes(labelled, faces),
+        f"{scene_id}_vh_clean_2.0.010000.segs.json": segs.encode("ascii"),
+        f"{scene_id}.aggregation.json": json.dumps(_aggregation(scene_id, scan, segments)).encode(),
+        f"{scene_id}.txt": _info(scan, num_views).encode("ascii"),
+    }
+
+
+def write_scene(root: Path, scene_id: str, files: Mapping[str, bytes]) -> None:
+    """Write ``<root>/scans/<scene_id>/`` so that it is there whole or not at all."""
+    scans = root / "scans"
+    scans.mkdir(parents=True, exist_ok=True)
+    partial = scans / f".{scene_id}.partial"
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir()
+    for name, content in files.items():
+        (partial / name).write_bytes(content)
+    os.replace(partial, scans / scene_id)
+
+
+def write_meta(root: Path, splits: Mapping[str, Sequence[str]]) -> None:
+    """Write split lists (one scene id a line) and the label table into ``<root>/meta/``."""
+    meta = root / "meta"
+    meta.mkdir(parents=True, exist_ok=True)
+    for split, scene_ids in splits.items():
+        text = "".join(f"{scene_id}\n" for scene_id in scene_ids)
+        write_text(meta / f"scannetv2_{split}.txt", text)
+    write_text(meta / "scannetv2-labels.combined.tsv", label_table())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one step."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def label_table() -> str:
+    """A table with the columns of ``scannetv2-labels.combined.tsv`` and one row a nyu40 class."""
+    columns = (
+        "id raw_category category count nyu40id eigen13id nyuClass nyu40class eigen13class "
+        "ModelNet40 ModelNet10 ShapeNetCore55 synsetoffset wnsynsetid wnsynsetkey mpcat40 "
+        "mpcat40index"
+    ).split()
+    lines = ["\t".join(columns)]
+    for position, name in enumerate(NYU40_NAMES):
+        raw = raw_category(position + 1)
+        row = dict.fromkeys(columns, "")
+        row |= {
+            "id": str(position + 1), "raw_category": raw, "category": raw, "count": "1",
+            "nyu40id": str(position + 1), "nyuClass": raw, "nyu40class": name,
+        }  # fmt: skip
+        lines.append("\t".join(row[column] for column in columns))
+    return "\n".join(lines) + "\n"
