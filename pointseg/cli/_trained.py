@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -11,14 +12,19 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pointseg.experiment import Trained, load_trained
+from pointseg.data import SceneDataset
+from pointseg.experiment import Trained, build_dataset, load_trained
 
 T = TypeVar("T")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
-        "--checkpoint", type=Path, required=required, metavar="FILE", help="a trained model (.pt)"
+        "--checkpoint",
+        type=Path,
+        required=required,
+        metavar="FILE_OR_RUN",
+        help="checkpoint, or run directory (its best checkpoint)",
     )
     parser.add_argument(
         "--set",
@@ -36,6 +42,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, required: bool = True) 
 
 def load_model(args: argparse.Namespace) -> Trained:
     """The trained model of ``--checkpoint`` on ``--device``."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     trained = load_trained(args.checkpoint, args.set)
     trained.model.to(chosen_device(args.device))
     return trained
@@ -51,6 +58,21 @@ def chosen_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"--device {name}: torch sees no GPU; use --device cpu")
     return device
+
+
+def open_split(trained: Trained, split: str | None) -> SceneDataset:
+    """The scenes of ``split`` (None: the configuration's ``data.val_split``), not augmented.
+
+    Raises ValueError where their classes are not those the model was trained on.
+    """
+    dataset = build_dataset(trained.config, split or trained.config.data.val_split, training=False)
+    if dataset.label_map.names != trained.label_map.names:
+        raise ValueError(
+            f"the model was trained on the {trained.label_map.num_classes} classes of "
+            f"{trained.label_map.name!r}, the data set has the {dataset.label_map.num_classes} "
+            f"classes of {dataset.label_map.name!r}; choose another with data.root"
+        )
+    return dataset
 
 
 def shown(items: Iterable[T], total: int, title: str) -> Iterator[T]:

@@ -13,10 +13,10 @@ from pathlib import Path
 from rich.console import Console
 
 from pointseg.cli import run_main
-from pointseg.cli._trained import add_model_arguments, load_model, shown
+from pointseg.cli._trained import add_model_arguments, load_model, open_split, shown
 from pointseg.evaluation import evaluate_single_pass, write_heatmap, write_json
 from pointseg.evaluation.files import refuse_existing
-from pointseg.experiment import build_dataset, build_loader
+from pointseg.experiment import build_loader
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_existing(outputs, args.overwrite)
     trained = load_model(args)
     split = args.split or trained.config.data.val_split
-    dataset = build_dataset(trained.config, split, training=False)
+    dataset = open_split(trained, split)
     loader = build_loader(trained.config, dataset, training=False)
     report = evaluate_single_pass(
         trained.model, shown(loader, len(loader), f"evaluating {split}"), trained.label_map

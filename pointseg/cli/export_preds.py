@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pointseg.cli import run_main
-from pointseg.cli._trained import add_model_arguments, load_model, shown
+from pointseg.cli._trained import add_model_arguments, load_model, open_split, shown
 from pointseg.data.labels import SCANNET20
 from pointseg.data.prepared import resolve_root
 from pointseg.evaluation import (
@@ -25,7 +25,7 @@ from pointseg.evaluation import (
 )
 from pointseg.evaluation.files import refuse_existing
 from pointseg.evaluation.label_files import label_paths
-from pointseg.experiment import build_dataset, build_loader
+from pointseg.experiment import build_loader
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     trained = load_model(args)
     split = args.split or trained.config.data.val_split
-    dataset = build_dataset(trained.config, split, training=False)
+    dataset = open_split(trained, split)
     outputs = [p for scene in dataset.scene_ids for p in label_paths(args.out, scene, args.format)]
     refuse_existing(outputs, args.overwrite)
     loader = build_loader(trained.config, dataset, training=False)

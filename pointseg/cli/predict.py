@@ -149,7 +149,7 @@ def estimated_normals(cloud: PointCloud) -> np.ndarray:
         import open3d
     except ImportError as error:
         raise ImportError(
-            "--estimate-normals needs open3d (pip install open3d); or store normals in the file"
+            "--estimate-normals needs open3d: pip install pointseg[open3d]"
         ) from error
     points = open3d.geometry.PointCloud(
         open3d.utility.Vector3dVector(cloud.xyz_m.astype(np.float64))

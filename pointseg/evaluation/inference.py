@@ -44,7 +44,7 @@ def predict_voxels(model: nn.Module, voxels: SparseTensor) -> Tensor:
     if voxels.num_voxels == 0:
         return torch.zeros(0, dtype=torch.int16, device=voxels.feats.device)
     with evaluation_mode(model):
-        logits = model(voxels)
+        logits: Tensor = model(voxels)
     if logits.ndim != 2 or logits.shape[0] != voxels.num_voxels:
         raise ValueError(
             f"the model must return one row of logits per voxel, [{voxels.num_voxels}, C]; "

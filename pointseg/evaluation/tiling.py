@@ -117,7 +117,8 @@ def predict_tiled(
 
 
 def _within(xy: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    return ((xy >= low) & (xy < high)).all(axis=1)
+    inside = (xy >= low) & (xy < high)
+    return inside[:, 0] & inside[:, 1]
 
 
 def _halving_cut(xy: np.ndarray, smallest: int) -> tuple[int, int] | None:

@@ -1,0 +1,61 @@
+"""A tiny data set in ScanNet's layout, and a checkpoint of a small untrained network for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pointseg import config as configuration
+from pointseg.data import SCANNET20, num_channels
+from pointseg.engine.checkpoint import Checkpoint, pack_label_map, save_checkpoint
+from pointseg.experiment import ExperimentConfig, build_model
+
+from ..helpers.scenes import write_scannet_root
+
+FEATURES = ["color", "height"]
+
+
+@pytest.fixture(scope="session")
+def small_root(tmp_path_factory) -> Path:
+    return write_scannet_root(tmp_path_factory.mktemp("data") / "scannet")
+
+
+def write_checkpoint(path: Path, root: Path, features: list[str]) -> Path:
+    """A network with random weights: its labels are wrong, and the same every time."""
+    config = configuration.from_dict(
+        ExperimentConfig,
+        {
+            "name": "tiny",
+            "data": {
+                "dataset": "scannet",
+                "root": str(root),
+                "voxel_size_m": 0.1,
+                "features": features,
+            },
+            "model": {"name": "minkunet", "depths": [1] * 8, "widths": [6] * 8},
+            "train": {"steps": 1},
+        },
+        "test",
+    )
+    torch.manual_seed(7)
+    model = build_model(config, SCANNET20)
+    # untrained logits of different classes are close; spread them so that several classes win
+    for parameter in model.parameters():
+        parameter.data.mul_(3.0)
+    save_checkpoint(
+        Checkpoint(
+            model=model.state_dict(),
+            config=configuration.to_dict(config),
+            label_map=pack_label_map(SCANNET20),
+            in_channels=num_channels(features),
+        ),
+        path,
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory, small_root) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("run") / "best.pt", small_root, FEATURES)
