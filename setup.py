@@ -8,6 +8,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "csrc"))
@@ -35,6 +36,18 @@ class BuildNative(build_ext):
             native_build.install(Path(self.build_lib) / filename, package_dir / filename.name)
 
 
+class BuildPython(build_py):
+    """Put the configurations of `configs/` into the package, where an installed one looks."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib) / "pointseg" / "configs"
+            target.mkdir(parents=True, exist_ok=True)
+            for config in sorted((ROOT / "configs").glob("*.yaml")):
+                self.copy_file(str(config), str(target / config.name))
+
+
 class PlatformWheel(bdist_wheel):
     """Tag the wheel py3-none-<platform>: it holds machine code, but no CPython extension."""
 
@@ -52,5 +65,9 @@ def extensions() -> list[Extension]:
 
 setup(
     ext_modules=extensions(),
-    cmdclass={"build_ext": BuildNative, "bdist_wheel": PlatformWheel},
+    cmdclass={
+        "build_ext": BuildNative,
+        "build_py": BuildPython,
+        "bdist_wheel": PlatformWheel,
+    },
 )

@@ -1,4 +1,4 @@
-"""Build of the compiled part: two shared libraries on the LibTorch stable ABI, no CPython in either.
+"""Build of the compiled part: two shared libraries on the LibTorch stable ABI, without CPython.
 
 ``_C.so`` holds the CPU kernels and every operator schema, ``_C_cuda.so`` the CUDA kernels and their
 registrations. Objects lie under ``build/native`` and are compiled again only when their source, a
@@ -100,14 +100,15 @@ def cuda_wanted() -> Path | None:
     nvcc = find_nvcc()
     if nvcc is None and choice == "1":
         raise BuildError(
-            "POINTSEG_CUDA=1 but no nvcc was found in CUDA_HOME, on the PATH or in /usr/local/cuda: "
-            "install the CUDA toolkit, or set POINTSEG_CUDA=0 to build the CPU part alone"
+            "POINTSEG_CUDA=1 but no nvcc was found in CUDA_HOME, on the PATH or in "
+            "/usr/local/cuda: install the CUDA toolkit, or set POINTSEG_CUDA=0 to build the CPU "
+            "part alone"
         )
     return nvcc
 
 
 def torch_paths() -> tuple[Path, Path]:
-    """Return torch's include and library folders, or raise a BuildError that says what to install."""
+    """Return torch's include and library folders; a BuildError says what to install."""
     try:
         import torch
     except ImportError as error:
@@ -180,16 +181,17 @@ def compile_object(item: Object) -> str:
 
 
 def check_spills(item: Object, printed: str) -> None:
-    """Refuse CUDA kernels that spill registers: one spill in an inner loop costs more than it saves."""
+    """Refuse CUDA kernels that spill registers: in an inner loop that costs more than it saves."""
     kernel = "?"
     for line in printed.splitlines():
-        if found := re.search(r"(?:Compiling entry function|Function properties for) '?(\w+)", line):
+        if found := re.search(r"(?:entry function|properties for) '?(\w+)", line):
             kernel = found.group(1)
         spilled = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", line)
         if spilled and (int(spilled.group(1)) or int(spilled.group(2))):
             item.path.unlink(missing_ok=True)
             raise BuildError(
-                f"{item.source.relative_to(ROOT)}: kernel {kernel} spills registers ({line.strip()})"
+                f"{item.source.relative_to(ROOT)}: kernel {kernel} spills registers "
+                f"({line.strip()})"
             )
 
 

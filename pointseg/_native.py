@@ -1,11 +1,11 @@
 """Load the compiled libraries once, and say in one sentence why one is not there.
 
-``_C.so`` holds the CPU kernels and all operator schemas, ``_C_cuda.so`` the CUDA kernels; the second
-is loaded only under a torch built for CUDA, because the symbols it needs exist only there.
+``_C.so`` holds the CPU kernels and all operator schemas, ``_C_cuda.so`` the CUDA kernels; the
+second is loaded only under a torch built for CUDA, because the symbols it needs exist only there.
 
-An op module asks :func:`is_loaded` before it registers autograd and fakes for its schemas, and calls
-:func:`require` in its public function, so that importing works everywhere and calling without the
-compiled part gives the sentence instead of an attribute error.
+An op module asks :func:`is_loaded` before it registers autograd and fakes for its schemas, and
+calls :func:`require` in its public function, so that importing works everywhere and calling
+without the compiled part gives the sentence instead of an attribute error.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _load(path: Path, schema: str) -> Library:
     except OSError as error:
         return Library(path, f"{path} does not load ({error}): {REBUILD}{_blame_foreign()}")
     if not hasattr(torch.ops.pointseg, schema):
-        sentence = f"{path} is not pointseg's compiled part (it has no operator {schema}): {REBUILD}"
+        sentence = f"{path} is not pointseg's compiled part, it has no operator {schema}: {REBUILD}"
         return Library(path, sentence + _blame_foreign())
     return Library(path, None)
 

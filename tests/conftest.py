@@ -75,7 +75,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(autouse=True)
 def torch_threads() -> Iterator[None]:
-    """Start every test with at most two threads and the default dtype, whatever the last one did."""
+    """Start every test with at most two threads, whatever the last one did."""
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     yield
     torch.set_default_dtype(torch.float32)

@@ -173,7 +173,7 @@ def test_library_keeps_to_the_stable_abi(library: Path) -> None:
 @needs_binutils
 @pytest.mark.skipif(not native_build.is_x86(), reason="not an x86-64 machine")
 def test_wide_registers_stay_in_their_namespace() -> None:
-    """Shared code must run on every machine, so only a set's own namespace may use its registers."""
+    """Shared code must run everywhere: only a set's own namespace may use its registers."""
     done = subprocess.run(
         ["objdump", "--disassemble", "--demangle", "--no-show-raw-insn", str(CPU_LIBRARY)],
         capture_output=True,

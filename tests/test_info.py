@@ -36,9 +36,7 @@ def test_info_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_info_without_libraries(tmp_path: Path) -> None:
-    shutil.copytree(
-        ROOT / "pointseg", tmp_path / "pointseg", ignore=shutil.ignore_patterns("*.so")
-    )
+    shutil.copytree(ROOT / "pointseg", tmp_path / "pointseg", ignore=shutil.ignore_patterns("*.so"))
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "pointseg", "info"],
         cwd=tmp_path,
@@ -98,11 +96,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.strip() == f"pointseg {pointseg.__version__}"
 
 
-
 def test_missing_file_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(info, "run", lambda _: open("/nowhere/at/all"))
+    monkeypatch.setattr(info, "run", lambda _: Path("/nowhere/at/all").read_text())
     assert cli.main(["info"]) == 2
     assert "/nowhere/at/all" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Imports go down only, kernels know no framework, and the core needs nothing but torch and numpy."""
+"""Imports go down only, kernels know no framework, the core needs torch and numpy alone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The `pointseg` command: one sub-command for every module of this package.
 
-A sub-command module has `add_arguments(parser)`, `run(args) -> int` and `main(argv=None) -> int`; the
-first line of its docstring is its help. Modules are imported only when their sub-command is called.
+A sub-command module has `add_arguments(parser)`, `run(args) -> int` and `main(argv=None) -> int`;
+the first line of its docstring is its help. It is imported only when its sub-command is called.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def run_main(module_name: str, argv: Sequence[str] | None = None, prog: str | No
 
 
 def is_user_error(error: Exception) -> bool:
-    """Whether the message alone helps: a file problem, or an error raised by this package's code."""
+    """Whether the message alone helps: a file problem, or an error this package raised itself."""
     if isinstance(error, OSError):
         return error.filename is not None or _raised_here(error)
     return isinstance(error, USER_ERRORS) and _raised_here(error)

@@ -79,7 +79,8 @@ def _threads() -> str:
         return "unknown: torch is not installed"
     import torch
 
-    return f"{torch.get_num_threads()} (OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')})"
+    variable = os.environ.get("OMP_NUM_THREADS", "unset")
+    return f"{torch.get_num_threads()} (OMP_NUM_THREADS={variable})"
 
 
 def _gpus() -> str:
@@ -101,10 +102,10 @@ def _gpus() -> str:
 def _cpu_name() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+            names = [line for line in lines if line.startswith("model name")]
     except OSError:
         names = []
-    return names[0] if names else platform.machine()
+    return names[0].partition(":")[2].strip() if names else platform.machine()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
