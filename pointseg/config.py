@@ -1,20 +1,21 @@
-"""Configuration files: YAML read into frozen dataclasses, with errors that name key, file and remedy.
+"""Configuration files: YAML read into frozen dataclasses, with errors that name key, file and
+remedy.
 
-The dataclass is the schema. Its fields may be ``bool``, ``int``, ``float``, ``str``, ``Any``, ``T | None``,
-``Literal[...]``, ``tuple[T, ...]``, ``tuple[A, B]``, ``dict[str, T]``, another dataclass, or :class:`Named`.
-A file may name one parent with ``base: other.yaml`` (relative to itself; a parent has no parent of its own): mappings
-are merged key by key, lists and values are replaced. ``a.b=c`` overrides come last, their values read as YAML.
+The dataclass is the schema. Its fields may be ``bool``, ``int``, ``float``, ``str``, ``Any``, ``T |
+None``, ``Literal[...]``, ``tuple[T, ...]``, ``tuple[A, B]``, ``dict[str, T]``, another dataclass,
+or :class:`Named`. A file may name one parent with ``base: other.yaml`` (relative to itself; a
+parent has no parent of its own): mappings are merged key by key, lists and values are replaced.
+``a.b=c`` overrides come last, their values read as YAML.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
@@ -27,12 +28,16 @@ OVERRIDE_SOURCE = "--set"
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message names the key, the file and what to write instead."""
+    """A configuration that cannot be used; the message names the key, the file and what to write
+    instead.
+    """
 
 
 @dataclass(frozen=True)
 class Named:
-    """A choice from a registry, written ``{name: rotate, degrees: 180}``: its name and everything beside it."""
+    """A choice from a registry, written ``{name: rotate, degrees: 180}``: its name and everything
+    beside it.
+    """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -41,7 +46,8 @@ class Named:
 def load(schema: type[T], path: str | Path, overrides: Iterable[str] = ()) -> T:
     """Read a YAML file (and its ``base``) into ``schema`` and apply ``key.path=value`` overrides.
 
-    Raises ConfigError for an unknown key, a value of the wrong type, a missing key, or an unreadable file.
+    Raises ConfigError for an unknown key, a value of the wrong type, a missing key, or an
+    unreadable file.
     """
     path = Path(path)
     raw = read_yaml(path)
@@ -54,8 +60,8 @@ def load(schema: type[T], path: str | Path, overrides: Iterable[str] = ()) -> T:
         base_raw = read_yaml(base_path)
         if "base" in base_raw:
             raise ConfigError(
-                f"{base_path}: it is the base of {path} and has a base itself; only one level is read: "
-                "copy what is needed into one of them"
+                f"{base_path}: it is the base of {path} and has a base itself; only one level is "
+                "read: copy what is needed into one of them"
             )
         layers.append((base_raw, str(base_path)))
     layers.append((raw, str(path)))
@@ -65,12 +71,16 @@ def load(schema: type[T], path: str | Path, overrides: Iterable[str] = ()) -> T:
 def from_dict(
     schema: type[T], raw: Mapping[str, Any], source: str, overrides: Iterable[str] = ()
 ) -> T:
-    """Build ``schema`` from a mapping, such as the one that :func:`to_dict` gives; ``source`` names it in errors."""
+    """Build ``schema`` from a mapping, such as the one that :func:`to_dict` gives; ``source`` names
+    it in errors.
+    """
     return _build_layers(schema, [(dict(raw), source)], overrides)
 
 
 def to_dict(value: Any) -> Any:
-    """Turn a configuration into plain dicts, lists and scalars (what YAML, JSON and checkpoints hold)."""
+    """Turn a configuration into plain dicts, lists and scalars (what YAML, JSON and checkpoints
+    hold).
+    """
     if isinstance(value, Named):
         return {"name": value.name, **{k: to_dict(v) for k, v in value.options.items()}}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -84,40 +94,21 @@ def to_dict(value: Any) -> Any:
 
 def dump(value: Any) -> str:
     """Write a configuration as YAML; reading it back gives an equal configuration."""
-    return yaml.dump(
-        to_dict(value), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100
-    )
+    return yaml.dump(to_dict(value), Dumper=_Dumper, sort_keys=False, width=100)
 
 
-def call_with_options(factory: Callable[..., T], named: Named, where: str, **fixed: Any) -> T:
-    """Call ``factory(**fixed, **named.options)``; an option that it does not take is an error that names its place.
-
-    ``where`` is the place in the configuration, such as ``data.transforms[2]``.
-    """
-    parameters = inspect.signature(factory).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        accepted = [name for name in parameters if name not in fixed]
-        for option in named.options:
-            if option not in accepted:
-                raise ConfigError(
-                    f"{where}: {named.name!r} takes no option {option!r}{_nearest(option, accepted)}"
-                )
-    try:
-        return factory(**fixed, **named.options)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where} ({named.name!r}): {error}") from error
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads ``1e-4`` as a number (YAML 1.1 wants a dot) and refuses a key given twice."""
+    """SafeLoader that reads ``1e-4`` as a number (YAML 1.1 wants a dot) and refuses a key given
+    twice.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 line = key_node.start_mark.line + 1
                 raise yaml.YAMLError(f"line {line}: key {key!r} is given twice")
@@ -125,7 +116,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
     list("-+0123456789"),
@@ -146,7 +137,19 @@ def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:float", special.get(text, text))
 
 
+# A key a line, and short lists on theirs.
+def _represent_list(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Node:
+    flow = not any(isinstance(item, (dict, list)) for item in value)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=flow)
+
+
+def _represent_dict(dumper: yaml.SafeDumper, value: dict[str, Any]) -> yaml.Node:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", value.items(), flow_style=not value)
+
+
 _Dumper.add_representer(float, _represent_float)
+_Dumper.add_representer(list, _represent_list)
+_Dumper.add_representer(dict, _represent_dict)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -189,13 +192,14 @@ def parse_override(text: str) -> dict[str, Any]:
     return typing.cast("dict[str, Any]", parsed)
 
 
-# --- typing ----------------------------------------------------------------------------------------------------------
+# --- typing ---------------------------------------------------------------------------------------
 
 
 def _build_layers(
     schema: type[T], layers: list[tuple[dict[str, Any], str]], overrides: Iterable[str]
 ) -> T:
-    # Every layer is checked by itself first, so that an error names the file that the key stands in.
+    # Every layer is checked by itself first, so that an error names the file that the key stands
+    # in.
     layers = layers + [(parse_override(text), f"{OVERRIDE_SOURCE} {text}") for text in overrides]
     merged: dict[str, Any] = {}
     for raw, source in layers:
@@ -209,7 +213,8 @@ def _merge(expected: Any, base: Any, change: Any) -> Any:
     expected = _without_none(expected)
     if not (isinstance(base, dict) and isinstance(change, dict)):
         return change
-    # Options belong to the name beside them: with another name they are another component's and are dropped.
+    # Options belong to the name beside them: with another name they are another component's and are
+    # dropped.
     if expected is Named and "name" in change and change["name"] != base.get("name"):
         return change
     hints = typing.get_type_hints(expected) if dataclasses.is_dataclass(expected) else {}
@@ -220,7 +225,9 @@ def _merge(expected: Any, base: Any, change: Any) -> Any:
 
 
 def _convert(expected: Any, value: Any, key: str, source: str, partial: bool) -> Any:
-    """Check ``value`` against the type ``expected`` and convert it (lists to tuples, mappings to dataclasses)."""
+    """Check ``value`` against the type ``expected`` and convert it (lists to tuples, mappings to
+    dataclasses).
+    """
 
     def fail(name: str | None = None) -> typing.NoReturn:
         what = "null" if value is None else f"{type(value).__name__} {value!r}"
@@ -296,7 +303,8 @@ def _convert_named(value: Any, key: str, source: str, partial: bool) -> Named:
         return Named(value)
     if not isinstance(value, dict) or not (partial or "name" in value):
         raise ConfigError(
-            f"{source}: key {key!r}: expected a name, or a mapping with 'name' and its options, got {value!r}"
+            f"{source}: key {key!r}: expected a name, or a mapping with 'name' and its options, "
+            f"got {value!r}"
         )
     name = value.get("name", "")
     if not isinstance(name, str):
@@ -343,7 +351,9 @@ def _nearest(word: str, known: list[str], prefix: str = "") -> str:
     match = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     if match:
         return f"; did you mean '{prefix}{match[0]}'?"
-    return f"; known here: {', '.join(sorted(known))}" if known else "; there is nothing to set here"
+    return (
+        f"; known here: {', '.join(sorted(known))}" if known else "; there is nothing to set here"
+    )
 
 
 def _without_none(expected: Any) -> Any:

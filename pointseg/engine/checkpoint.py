@@ -23,8 +23,8 @@ CHECKPOINT_DIR = "checkpoints"
 class Checkpoint:
     """All it takes to go on with a run, or to use its model.
 
-    Every value is a tensor or a plain Python value, and no tensor's size depends on a batch: model and average hold
-    parameters and normalisation statistics, the optimiser holds its moments.
+    Every value is a tensor or a plain Python value, and no tensor's size depends on a batch: model
+    and average hold parameters and normalisation statistics, the optimiser holds its moments.
     """
 
     model: dict[str, Any]
@@ -66,7 +66,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load_checkpoint(path: Path, map_location: str | torch.device = "cpu") -> Checkpoint:
-    """Read a checkpoint; ValueError names the file where it is damaged, foreign, or of a newer format."""
+    """Read a checkpoint; ValueError names the file where it is damaged, foreign, or of a newer
+    format.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
     try:
@@ -80,8 +82,8 @@ def load_checkpoint(path: Path, map_location: str | torch.device = "cpu") -> Che
         raise ValueError(f"{path}: not a checkpoint of pointseg (it has no format version)")
     if raw["format_version"] != FORMAT_VERSION:
         raise ValueError(
-            f"{path}: checkpoint format {raw['format_version']}, this version reads {FORMAT_VERSION}: "
-            "use the version of pointseg that wrote it"
+            f"{path}: checkpoint format {raw['format_version']}, this version reads "
+            f"{FORMAT_VERSION}: use the version of pointseg that wrote it"
         )
     known = {f.name for f in fields(Checkpoint)}
     missing = {"model", "config", "label_map", "in_channels"} - raw.keys()
@@ -91,7 +93,9 @@ def load_checkpoint(path: Path, map_location: str | torch.device = "cpu") -> Che
 
 
 def find_checkpoint(path: Path, prefer: str = LAST_NAME) -> Path:
-    """The checkpoint that ``path`` means: itself if a file, or of a run directory ``prefer`` or else the other one."""
+    """The checkpoint that ``path`` means: itself if a file, or of a run directory ``prefer`` or
+    else the other one.
+    """
     if path.is_file():
         return path
     other = BEST_NAME if prefer == LAST_NAME else LAST_NAME

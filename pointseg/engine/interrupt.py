@@ -15,10 +15,11 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """While entered, the first SIGINT or SIGTERM only sets ``requested``; a second SIGINT raises KeyboardInterrupt.
+    """While entered, the first SIGINT or SIGTERM only sets ``requested``; a second SIGINT raises
+    KeyboardInterrupt.
 
-    The handlers found on entry come back on exit. Outside the main thread, where Python allows no handlers, nothing is
-    installed and ``requested`` stays False.
+    The handlers found on entry come back on exit. Outside the main thread, where Python allows no
+    handlers, nothing is installed and ``requested`` stays False.
     """
 
     def __init__(self) -> None:
@@ -50,6 +51,8 @@ class StopRequest:
 
 
 def ignore_stop_signals(worker_id: int) -> None:
-    """Start-up of a DataLoader worker: Ctrl-C reaches the whole process group, and the main process decides."""
+    """Start-up of a DataLoader worker: Ctrl-C reaches the whole process group, and the main process
+    decides.
+    """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

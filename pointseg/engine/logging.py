@@ -19,9 +19,9 @@ from pointseg.engine.run_directory import RunDirectory
 class RunLog:
     """Writes rows of named numbers; to be entered with ``with``.
 
-    A row of ``metrics.jsonl`` is ``{"step", "kind": "train" | "validation", ...}``; nan and infinity become null.
-    On a terminal a progress bar shows the last row with throughput and time left; elsewhere every logged step is a
-    line.
+    A row of ``metrics.jsonl`` is ``{"step", "kind": "train" | "validation", ...}``; nan and
+    infinity become null. On a terminal a progress bar shows the last row with throughput and time
+    left; elsewhere every logged step is a line.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class RunLog:
         self._last_step = start_step
 
     def __enter__(self) -> RunLog:
-        self._metrics = open(self.run.metrics, "a", encoding="utf-8")  # noqa: SIM115
+        self._metrics = open(self.run.metrics, "a", encoding="utf-8")
         self._tensorboard = self._open_tensorboard() if self._tensorboard_wanted else None
         if self.console.is_terminal:
             self._progress = Progress(
@@ -92,7 +92,8 @@ class RunLog:
     ) -> None:
         """Numbers of the training step after which ``step`` steps are done.
 
-        ``num_scenes`` and ``num_voxels`` were processed since the last row, and give the throughput.
+        ``num_scenes`` and ``num_voxels`` were processed since the last row, and give the
+        throughput.
         """
         now = time.perf_counter()
         elapsed = max(now - self._last_time_s, 1e-9)
@@ -105,8 +106,8 @@ class RunLog:
         }
         self._write("train", step, {**values, **speed})
         text = (
-            f"loss {values['loss']:.4f}  lr {values['lr']:.2e}  {speed['scenes_per_s']:.2f} scenes/s"
-            f"  {speed['voxels_per_s'] / 1000:.0f}k voxels/s"
+            f"loss {values['loss']:.4f}  lr {values['lr']:.2e}  "
+            f"{num_scenes / elapsed:.2f} scenes/s  {num_voxels / elapsed / 1000:.0f}k voxels/s"
         )
         if self._progress is not None:
             self._progress.update(self._task, completed=step, description=text)
@@ -122,8 +123,8 @@ class RunLog:
         self.message(f"step {step:>{len(str(self.num_steps))}}/{self.num_steps}  {text}")
 
     def _write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        row = {"step": step, "kind": kind}
-        row |= {k: v if math.isfinite(v) else None for k, v in values.items()}  # type: ignore[misc]
+        row: dict[str, Any] = {"step": step, "kind": kind}
+        row |= {k: v if math.isfinite(v) else None for k, v in values.items()}
         self._metrics.write(json.dumps(row) + "\n")
         self._metrics.flush()
         if self._tensorboard is not None:
@@ -138,6 +139,6 @@ class RunLog:
                 "TensorBoard is not installed: its log is left out (pip install tensorboard)"
             )
             return None
-        return SummaryWriter(  # type: ignore[no-untyped-call]
+        return SummaryWriter(
             str(self.run.tensorboard), purge_step=self._start_step + 1 if self._start_step else None
         )

@@ -1,7 +1,9 @@
-"""Losses over voxel logits: cross entropy and Lovasz-softmax, and class weights from class frequencies.
+"""Losses over voxel logits: cross entropy and Lovasz-softmax, and class weights from class
+frequencies.
 
-A loss is returned as a *sum over valid voxels*; the trainer divides by the number of valid voxels of the whole step,
-so that a step split into several accumulated batches has the gradient of one large batch.
+A loss is returned as a *sum over valid voxels*; the trainer divides by the number of valid voxels
+of the whole step, so that a step split into several accumulated batches has the gradient of one
+large batch.
 """
 
 from __future__ import annotations
@@ -15,8 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pointseg.data.labels import IGNORE_INDEX
-
-
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class LossConfig:
 class SegmentationLoss(nn.Module):
     """Named loss sums over the valid voxels of one batch.
 
-    ``forward(logits [N, C] floating, labels [N] int64)`` returns ``{"cross_entropy": scalar, "lovasz": scalar}``
-    without the terms whose factor is 0, each multiplied by its factor. Half precision logits are raised to float32.
+    ``forward(logits [N, C] floating, labels [N] int64)`` returns ``{"cross_entropy": scalar,
+    "lovasz": scalar}`` without the terms whose factor is 0, each multiplied by its factor. Half
+    precision logits are raised to float32.
     """
 
     class_weights: Tensor | None
@@ -86,7 +87,8 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
     """Raise ValueError unless logits are [N, C] and labels are int64 [N] in -1..C-1."""
     if logits.ndim != 2 or labels.ndim != 1 or logits.shape[0] != labels.shape[0]:
         raise ValueError(
-            f"expected logits [N, C] and labels [N], got {tuple(logits.shape)} and {tuple(labels.shape)}"
+            "expected logits [N, C] and labels [N], "
+            f"got {tuple(logits.shape)} and {tuple(labels.shape)}"
         )
     if labels.dtype != torch.int64:
         raise TypeError(f"labels must be int64, got {labels.dtype}")
@@ -99,11 +101,12 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
 
 
 def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
-    """Lovasz-softmax loss: the mean over the classes present of the Lovasz extension of the Jaccard loss.
+    """Lovasz-softmax loss: the mean over the classes present of the Lovasz extension of the Jaccard
+    loss.
 
-    logits [N, C] floating, labels int64 [N] with -1 ignored; returns a scalar, 0 where no voxel is valid.
-    Source: Berman, Triki, Blaschko, "The Lovasz-Softmax loss", CVPR 2018. Ties in the errors are broken by row, which
-    changes the gradient among equal errors, never the value.
+    logits [N, C] floating, labels int64 [N] with -1 ignored; returns a scalar, 0 where no voxel is
+    valid. Source: Berman, Triki, Blaschko, "The Lovasz-Softmax loss", CVPR 2018. Ties in the errors
+    are broken by row, which changes the gradient among equal errors, never the value.
     """
     check_logits(logits, labels)
     valid = labels != IGNORE_INDEX
@@ -121,7 +124,9 @@ def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _jaccard_increments(is_class: Tensor) -> Tensor:
-    """Increase of the Jaccard loss as each row, in the given order, joins the mispredicted rows. [N, C] -> [N, C]."""
+    """Increase of the Jaccard loss as each row, in the given order, joins the mispredicted rows.
+    [N, C] -> [N, C].
+    """
     total = is_class.sum(dim=0, keepdim=True)
     intersection = total - is_class.cumsum(dim=0)
     union = total + (1.0 - is_class).cumsum(dim=0)
@@ -130,7 +135,9 @@ def _jaccard_increments(is_class: Tensor) -> Tensor:
 
 
 def count_labels(labels: Iterable[np.ndarray | None], num_classes: int) -> np.ndarray:
-    """Points of every class over all label arrays: int64 [num_classes]. Ignored points and absent labels do not count."""
+    """Points of every class over all label arrays: int64 [num_classes]. Ignored points and absent
+    labels do not count.
+    """
     counts = np.zeros(num_classes, dtype=np.int64)
     for scene in labels:
         if scene is None:
@@ -141,9 +148,11 @@ def count_labels(labels: Iterable[np.ndarray | None], num_classes: int) -> np.nd
 
 
 def class_weights_from_counts(counts: Sequence[int] | np.ndarray, power: float) -> Tensor:
-    """Weights ``frequency ** -power``, scaled so that the mean weight of a labelled point is 1. float32 [C].
+    """Weights ``frequency ** -power``, scaled so that the mean weight of a labelled point is 1.
+    float32 [C].
 
-    The scale keeps the loss comparable with the unweighted one. A class without points gets weight 1.
+    The scale keeps the loss comparable with the unweighted one. A class without points gets weight
+    1.
     """
     counts = np.asarray(counts, dtype=np.float64)
     total = counts.sum()
@@ -158,9 +167,12 @@ def class_weights_from_counts(counts: Sequence[int] | np.ndarray, power: float) 
 
 
 def explicit_class_weights(weights: Sequence[float], num_classes: int) -> Tensor:
-    """The configured weights as float32 [C]; ValueError unless there is one positive weight a class."""
+    """The configured weights as float32 [C]; ValueError unless there is one positive weight a
+    class.
+    """
     if len(weights) != num_classes or not all(weight >= 0 for weight in weights):
         raise ValueError(
-            f"loss.class_weights: expected {num_classes} weights >= 0, got {len(weights)}: {list(weights)}"
+            f"loss.class_weights: expected {num_classes} weights >= 0, "
+            f"got {len(weights)}: {list(weights)}"
         )
     return torch.tensor(weights, dtype=torch.float32)

@@ -37,7 +37,8 @@ class OptimizerConfig:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Two groups in the order of ``model.named_parameters()``: with decay, and without (bias and norm parameters).
+    """Two groups in the order of ``model.named_parameters()``: with decay, and without (bias and
+    norm parameters).
 
     A parameter with fewer than two axes is a bias, or the scale or shift of a normalisation.
     """

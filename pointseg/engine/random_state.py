@@ -1,4 +1,6 @@
-"""The global random generators: seeding, reading and setting them, in types that a checkpoint can hold."""
+"""The global random generators: seeding, reading and setting them, in types that a checkpoint can
+hold.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,14 @@ import torch
 def seed_everything(seed: int) -> None:
     """Seed Python's, numpy's and torch's global generators (torch's on every device)."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
     torch.manual_seed(seed)
 
 
 def get_random_state() -> dict[str, Any]:
     """The state of all global generators as tensors and plain values."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    # numpy's legacy generator, too: code that is not ours may draw from it.
+    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
     state: dict[str, Any] = {
         "python": random.getstate(),
         "numpy": {
@@ -38,11 +41,13 @@ def get_random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Bring the generators back to a state of :func:`get_random_state`; devices that are not there are left out."""
+    """Bring the generators back to a state of :func:`get_random_state`; devices that are not there
+    are left out.
+    """
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     numpy_state = state["numpy"]
-    np.random.set_state(
+    np.random.set_state(  # noqa: NPY002
         (
             numpy_state["kind"],
             numpy_state["keys"].numpy().astype(np.uint32),

@@ -1,4 +1,4 @@
-"""The directory of a run: its resolved configuration, versions, label map, metrics and checkpoints."""
+"""The directory of a run: resolved configuration, versions, label map, metrics and checkpoints."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ class RunDirectory:
         self._write_json(RUN_FILE, {**describe_session(command), "resumed": []})
 
     def reopen(self, config_text: str, step: int, evaluated_step: int, command: list[str]) -> None:
-        """Go on with the run here from a checkpoint: metrics written after it are dropped, as they will come again."""
+        """Go on with the run here from a checkpoint: metrics written after it are dropped, as they
+        will come again.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / CONFIG_FILE).write_text(config_text, encoding="utf-8")
         run_file = self.path / RUN_FILE

@@ -1,26 +1,29 @@
-"""The order of training scenes: a pure function of (seed, epoch), so that a position is all there is to save."""
+"""The order of training scenes: a pure function of (seed, epoch), so that a position is all there
+is to save.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
 
 def epoch_order(num_scenes: int, seed: int, epoch: int) -> np.ndarray:
-    """The permutation of ``0..num_scenes-1`` in which the scenes of ``epoch`` are seen. int64 [num_scenes]."""
+    """The permutation of ``0..num_scenes-1`` in which the scenes of ``epoch`` are seen. int64
+    [num_scenes].
+    """
     return np.random.default_rng([seed, epoch]).permutation(num_scenes)
 
 
 class SceneStream(Sampler[list[tuple[int, int]]]):
     """Endless batches of ``(epoch, scene index)`` from a position on.
 
-    The epochs follow each other without a gap: batch ``b`` holds the entries ``b * batch_size`` and on of their
-    concatenation, so no batch is short and every scene is seen once an epoch, also where the batch size does not
-    divide the number of scenes. ``position`` counts entries: ``(epoch, index in epoch) = divmod(position, num_scenes)``.
+    The epochs follow each other without a gap: batch ``b`` holds the entries ``b * batch_size`` and
+    on of their concatenation, so no batch is short and every scene is seen once an epoch, also
+    where the batch size does not divide the number of scenes. ``position`` counts entries:
+    ``(epoch, index in epoch) = divmod(position, num_scenes)``.
     """
 
     def __init__(self, num_scenes: int, batch_size: int, seed: int, position: int = 0) -> None:
@@ -46,36 +49,3 @@ class SceneStream(Sampler[list[tuple[int, int]]]):
             if len(batch) == self.batch_size:
                 yield batch
                 batch = []
-
-
-class EpochDataset(Protocol):
-    """What training needs of a dataset: a length, items, and an epoch that its augmentation depends on."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
-
-    def set_epoch(self, epoch: int) -> None: ...
-
-
-class EpochView(Dataset[Any]):
-    """A dataset indexed by ``(epoch, scene index)``.
-
-    The epoch travels with the index, so it reaches worker processes that live longer than an epoch.
-    """
-
-    def __init__(self, dataset: EpochDataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, key: tuple[int, int]) -> Any:
-        epoch, index = key
-        self.dataset.set_epoch(epoch)
-        return self.dataset[index]
-
-
-def loader_generator() -> torch.Generator:
-    """A generator for a DataLoader's own draws, so that starting one does not move the global random state."""
-    return torch.Generator().manual_seed(0)

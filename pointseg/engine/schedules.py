@@ -1,6 +1,8 @@
-"""Learning rate schedules as pure functions of the step: there is no scheduler state to save or to get wrong.
+"""Learning rate schedules as pure functions of the step: there is no scheduler state to save or to
+get wrong.
 
-``learning_rate_factor`` gives what the optimiser's base learning rate is multiplied by in step 0, 1, ...
+``learning_rate_factor`` gives what the optimiser's base learning rate is multiplied by in step 0,
+1, ...
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ class ScheduleConfig:
     power: float = 0.9
     """Exponent of ``poly``."""
     warmup_steps: int = 0
-    """Steps of the linear rise at the start; for ``one_cycle`` the length of its own rise, 0 = ``rise_fraction``."""
+    """Steps of the linear rise at the start; for ``one_cycle`` the length of its own rise, 0 =
+    ``rise_fraction``.
+    """
     warmup_factor: float = 0.01
     """Where the linear rise starts, as a share of the base learning rate."""
     rise_fraction: float = 0.3
@@ -37,11 +41,12 @@ class ScheduleConfig:
 
 
 def learning_rate_factor(config: ScheduleConfig, step: int, num_steps: int) -> float:
-    """Factor on the base learning rate in ``step`` of ``0..num_steps-1`` (later steps keep the last value).
+    """Factor on the base learning rate in ``step`` of ``0..num_steps-1`` (later steps keep the last
+    value).
 
-    With ``t`` the share of the run after warm-up that is over: poly ``(1 - t)^power``, squared ``(1 - t)^2``, cosine
-    ``e + (1 - e)(1 + cos(pi t)) / 2``, constant 1. One cycle is a cosine rise from ``start_factor`` to 1 and a
-    cosine fall to ``end_factor``.
+    With ``t`` the share of the run after warm-up that is over: poly ``(1 - t)^power``, squared ``(1
+    - t)^2``, cosine ``e + (1 - e)(1 + cos(pi t)) / 2``, constant 1. One cycle is a cosine rise from
+    ``start_factor`` to 1 and a cosine fall to ``end_factor``.
     """
     if step < 0 or num_steps < 1:
         raise ValueError(

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 
-from pointseg.data import LabelMap, SegBatch, collate
+from pointseg.data import LabelMap, SegBatch
 from pointseg.data.labels import IGNORE_INDEX
 from pointseg.engine.checkpoint import BEST_NAME, LAST_NAME, Checkpoint, save_checkpoint
-from pointseg.engine.interrupt import Interrupted, StopRequest, ignore_stop_signals
+from pointseg.engine.interrupt import Interrupted, StopRequest
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss
 from pointseg.engine.optimizers import set_learning_rate
@@ -25,7 +24,6 @@ from pointseg.engine.random_state import (
     preserved_random_state,
     set_random_state,
 )
-from pointseg.engine.sampler import EpochDataset, EpochView, SceneStream, loader_generator
 from pointseg.engine.schedules import ScheduleConfig, learning_rate_factor
 from pointseg.evaluation import SegReport, evaluate_single_pass
 
@@ -43,7 +41,9 @@ class TrainConfig:
     clip_norm: float = 0.0
     """Largest norm of the gradient of a step; 0: no clipping."""
     average_decay: float = 0.0
-    """Decay a step of the moving average of the model that is evaluated and exported; 0: none is kept."""
+    """Decay a step of the moving average of the model that is evaluated and exported; 0: none is
+    kept.
+    """
     evaluate_every: int = 0
     """Steps between evaluations; 0: only after the last step."""
     save_every: int = 500
@@ -88,9 +88,9 @@ class TrainResult:
 class Trainer:
     """Trains a model on a dataset, evaluates it, saves it, and can be stopped and resumed anywhere.
 
-    What happens in step ``s`` depends on the restored state and on ``s`` alone: the learning rate is a function of the
-    step, the scenes of the position in the stream, their augmentation of (seed, epoch, index), and the rest of the
-    global random state, which every checkpoint keeps.
+    What happens in step ``s`` depends on the restored state and on ``s`` alone: the learning rate
+    is a function of the step, the scenes of the position in the stream, their augmentation of
+    (seed, epoch, index), and the rest of the global random state, which every checkpoint keeps.
     """
 
     def __init__(
@@ -101,17 +101,20 @@ class Trainer:
         model: nn.Module,
         loss: SegmentationLoss,
         optimizer: torch.optim.Optimizer,
-        train_scenes: EpochDataset,
+        train_batches: Callable[[int], Iterable[SegBatch]],
+        num_scenes: int,
         val_batches: Iterable[SegBatch] | None,
         label_map: LabelMap,
         origin: Checkpoint,
         log: RunLog,
         device: torch.device,
-        num_workers: int = 0,
     ) -> None:
-        """``origin`` gives what every checkpoint of the run has in common: config, label map, versions.
+        """``origin`` gives what every checkpoint of the run has in common: config, label map,
+        versions.
 
-        The model and the loss must be on ``device`` already. ``val_batches`` None leaves evaluation out.
+        ``train_batches(position)`` gives the endless batches from the scene at ``position`` in the
+        training order on, for a split of ``num_scenes``. ``val_batches`` None leaves evaluation
+        out. The model and the loss must be on ``device`` already.
         """
         self.config = config
         self.schedule = schedule
@@ -120,13 +123,13 @@ class Trainer:
         self.optimizer = optimizer
         self.base_lr = float(optimizer.param_groups[0]["lr"])
         self.average = _new_average(model, config.average_decay)
-        self.train_scenes = train_scenes
+        self.train_batches = train_batches
+        self.num_scenes = num_scenes
         self.val_batches = val_batches
         self.label_map = label_map
         self.origin = origin
         self.log = log
         self.device = device
-        self.num_workers = num_workers
 
         self.step = 0
         self.position = 0  # scenes taken from the stream
@@ -138,10 +141,12 @@ class Trainer:
         self._unlogged_voxels = 0
 
     def run(self) -> TrainResult:
-        """Train until the configured number of steps is done or a signal asks to stop; leaves ``last.pt`` either way."""
+        """Train until the configured number of steps is done or a signal asks to stop; leaves
+        ``last.pt`` either way.
+        """
         self.model.train()
         with StopRequest() as stop:
-            batches = iter(self._train_batches())
+            batches = iter(self.train_batches(self.position))
             while not stop.requested:
                 if self._evaluation_is_due():
                     try:
@@ -158,18 +163,6 @@ class Trainer:
         completed = self.step >= self.config.steps and not self._evaluation_is_due()
         return TrainResult(self.step, completed, stop.signal_name, self.report, self.best_metric)
 
-    def _train_batches(self) -> DataLoader[SegBatch]:
-        return DataLoader(
-            EpochView(self.train_scenes),
-            batch_sampler=SceneStream(
-                len(self.train_scenes), self.config.batch_size, self.config.seed, self.position
-            ),
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            worker_init_fn=ignore_stop_signals,
-            generator=loader_generator(),
-        )
-
     def _train_step(self, batches: list[SegBatch]) -> dict[str, float]:
         """One optimiser step over ``batches``; returns the numbers to log."""
         factor = learning_rate_factor(self.schedule, self.step, self.config.steps)
@@ -182,7 +175,7 @@ class Trainer:
         for batch, count in zip(batches, counts, strict=True):
             terms, scalars = self._forward(batch.to(self.device), count / num_valid, num_valid)
             total = torch.stack(list(terms.values())).sum()
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             row["loss"] += float(total.detach())
             for name, value in terms.items():
                 row[f"loss_{name}"] = row.get(f"loss_{name}", 0.0) + float(value.detach())
@@ -193,9 +186,9 @@ class Trainer:
         if not (math.isfinite(row["loss"]) and math.isfinite(norm)):
             scenes = ", ".join(scene for batch in batches for scene in batch.scene_ids)
             raise TrainingDiverged(
-                f"step {self.step + 1}: loss {row['loss']}, gradient norm {norm} (scenes {scenes}); lower "
-                "optimizer.lr, set train.clip_norm or schedule.warmup_steps, or look for nan in the features; "
-                "the checkpoints saved so far are sound"
+                f"step {self.step + 1}: loss {row['loss']}, gradient norm {norm} "
+                f"(scenes {scenes}); lower optimizer.lr, set train.clip_norm or schedule.warmup_steps, or look for nan "
+                "in the features; the checkpoints saved so far are sound"
             )
         self.optimizer.step()
         if self.average is not None:
@@ -206,7 +199,7 @@ class Trainer:
         self.position += num_scenes
         self._unlogged_scenes += num_scenes
         self._unlogged_voxels += sum(batch.voxels.num_voxels for batch in batches)
-        epoch = self.position / len(self.train_scenes)
+        epoch = self.position / self.num_scenes
         return {**row, "grad_norm": norm, "lr": self.base_lr * factor, "epoch": epoch}
 
     def _forward(
@@ -214,18 +207,20 @@ class Trainer:
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Loss terms of one batch, each its part of the step's loss, and further numbers to log.
 
-        Sums over voxels are divided by the valid voxels of the whole step; a model's own terms count by the batch's
-        share of them.
+        Sums over voxels are divided by the valid voxels of the whole step; a model's own terms
+        count by the batch's share of them.
         """
-        if hasattr(self.model, "geometry"):
-            batch.voxels.grid.prepare(self.model.geometry())
+        declared: Any = getattr(self.model, "geometry", None)
+        if declared is not None:
+            batch.voxels.grid.prepare(declared())
         logits = self.model(batch.voxels)
         terms = {
             name: value / num_valid for name, value in self.loss(logits, batch.voxel_labels).items()
         }
         scalars: dict[str, float] = {}
-        if hasattr(self.model, "training_terms"):
-            own_terms, scalars = self.model.training_terms(self.step / self.config.steps)
+        own: Any = getattr(self.model, "training_terms", None)
+        if own is not None:
+            own_terms, scalars = own(self.step / self.config.steps)
             terms |= {name: value * share for name, value in own_terms.items()}
         return terms, {name: float(value) for name, value in scalars.items()}
 
@@ -235,7 +230,7 @@ class Trainer:
             self.log.train_row(self.step, row, self._unlogged_scenes, self._unlogged_voxels)
             self._unlogged_scenes = self._unlogged_voxels = 0
 
-    # --- evaluation and checkpoints ----------------------------------------------------------------------------------
+    # --- evaluation and checkpoints ---------------------------------------------------------------
 
     def _evaluation_is_due(self) -> bool:
         if self.val_batches is None or self.step == self.evaluated_step:
@@ -269,7 +264,7 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """The state of the run after the last whole step."""
-        epoch, index_in_epoch = divmod(self.position, len(self.train_scenes))
+        epoch, index_in_epoch = divmod(self.position, self.num_scenes)
         return dataclasses.replace(
             self.origin,
             model=self.model.state_dict(),
@@ -289,16 +284,21 @@ class Trainer:
         save_checkpoint(self.checkpoint(), self.log.run.checkpoints / name)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back to the state of a checkpoint; what follows is what followed it then, bit for bit on the CPU."""
-        num_scenes = len(self.train_scenes)
+        """Go back to the state of a checkpoint; what follows is what followed it then, bit for bit
+        on the CPU.
+        """
+        num_scenes = self.num_scenes
         if not checkpoint.index_in_epoch < num_scenes:
             raise ValueError(
-                f"the checkpoint stands at scene {checkpoint.index_in_epoch} of an epoch, but the training "
-                f"split has {num_scenes} scenes now: the data is not what the run was trained on"
+                f"the checkpoint stands at scene {checkpoint.index_in_epoch} of an epoch, but the "
+                f"training split has {num_scenes} scenes now: it is not what the run was trained on"
             )
         self.model.load_state_dict(checkpoint.model)
-        # The moments are the checkpoint's; rates, decay and momentum are the configuration's, which may have changed.
-        options = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
+        # The moments are the checkpoint's; rates, decay and momentum are the configuration's, which
+        # may have changed.
+        options = [
+            {k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups
+        ]
         self.optimizer.load_state_dict(checkpoint.optimizer)
         for group, configured in zip(self.optimizer.param_groups, options, strict=True):
             group.update(configured)

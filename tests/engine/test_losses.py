@@ -1,4 +1,4 @@
-"""Losses against brute force, finite differences, and the property that sums of parts make the whole."""
+"""Losses against brute force and finite differences; sums of parts make the whole."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_cross_entropy_is_the_weighted_sum_over_valid_voxels(smoothing, weights)
 
 
 def jaccard_loss(true: set[int], mispredicted: set[int]) -> float:
-    """1 - IoU of a class whose true voxels are ``true``, when exactly ``mispredicted`` are predicted wrongly."""
+    """1 - IoU of a class with the voxels ``true``, where exactly ``mispredicted`` are wrong."""
     union = true | mispredicted
     return len(mispredicted) / len(union) if union else 0.0
 
 
 def brute_force_lovasz(logits, labels) -> float:
-    """The Lovasz extension from its definition: set function values along the chain of sorted errors."""
+    """The definition: values of the set function along the chain of sorted errors."""
     rows = [i for i, label in enumerate(labels.tolist()) if label != -1]
     probabilities = torch.softmax(logits, dim=1).tolist()
     values = []
@@ -69,7 +69,8 @@ def brute_force_lovasz(logits, labels) -> float:
         chain = sorted(rows, key=lambda i: -error[i])
         values.append(
             sum(
-                error[i] * (jaccard_loss(true, set(chain[: k + 1])) - jaccard_loss(true, set(chain[:k])))
+                error[i]
+                * (jaccard_loss(true, set(chain[: k + 1])) - jaccard_loss(true, set(chain[:k])))
                 for k, i in enumerate(chain)
             )
         )

@@ -5,12 +5,10 @@ from __future__ import annotations
 from itertools import chain, islice
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
 
-from pointseg.engine.sampler import EpochView, SceneStream, epoch_order, loader_generator
+from pointseg.engine.sampler import SceneStream, epoch_order
 
 
 def entries(stream: SceneStream, count: int) -> list[tuple[int, int]]:
@@ -46,41 +44,6 @@ def test_order_depends_on_seed_and_epoch_only():
     assert (epoch_order(50, 1, 2) == epoch_order(50, 1, 2)).all()
     assert (epoch_order(50, 1, 2) != epoch_order(50, 1, 3)).any()
     assert (epoch_order(50, 1, 2) != epoch_order(50, 2, 2)).any()
-
-
-class Recorder:
-    """A dataset whose items say which epoch and index they were asked for."""
-
-    epoch = -1
-
-    def __len__(self) -> int:
-        return 3
-
-    def __getitem__(self, index: int) -> tuple[int, int]:
-        return self.epoch, index
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_the_epoch_reaches_the_dataset_in_every_worker(num_workers):
-    loader = DataLoader(
-        EpochView(Recorder()),
-        batch_sampler=SceneStream(3, 2, seed=4, position=1),
-        num_workers=num_workers,
-        collate_fn=list,
-        generator=loader_generator(),
-    )
-    got = list(chain.from_iterable(islice(loader, 4)))
-    assert got == entries(SceneStream(3, 1, seed=4, position=1), 8)
-
-
-def test_starting_a_loader_leaves_the_global_random_state_alone():
-    before = torch.get_rng_state()
-    loader = DataLoader(EpochView(Recorder()), sampler=[(0, 0)], generator=loader_generator())
-    next(iter(loader))
-    assert torch.equal(before, torch.get_rng_state())
 
 
 @pytest.mark.parametrize(("num_scenes", "batch_size"), [(0, 1), (1, 0)])

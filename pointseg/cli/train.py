@@ -1,0 +1,147 @@
+"""Train a model as a configuration says, evaluate it, and keep all it takes to run it again.
+
+--config names a file, or one of the configurations that come with pointseg. Ctrl-C or SIGTERM
+finishes the step, saves and leaves; --resume goes on from there as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from pointseg import config as configuration
+from pointseg.cli import run_main
+from pointseg.cli._trained import chosen_device
+from pointseg.engine.checkpoint import (
+    CHECKPOINT_DIR,
+    LAST_NAME,
+    Checkpoint,
+    find_checkpoint,
+    load_checkpoint,
+    pack_label_map,
+)
+from pointseg.engine.logging import RunLog
+from pointseg.engine.random_state import seed_everything
+from pointseg.engine.run_directory import RunDirectory, default_run_path
+from pointseg.experiment import (
+    ExperimentConfig,
+    build_dataset,
+    build_model,
+    build_trainer,
+    checkpoint_config,
+    load_config,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", metavar="FILE_OR_NAME", help="configuration to train")
+    what.add_argument("--resume", type=Path, metavar="RUN_OR_CHECKPOINT", help="run to go on with")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the configuration, such as train.steps=100 (repeatable)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="run directory (default: a new one in output_dir; with --resume: the run's own)",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the run that is in --output already"
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="where to train: auto (a GPU where there is one), cpu, cuda, cuda:1",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    device = chosen_device(args.device)
+    checkpoint: Checkpoint | None = None
+    if args.resume is not None:
+        path = find_checkpoint(args.resume)
+        checkpoint = load_checkpoint(path)
+        config = checkpoint_config(checkpoint, path, args.set)
+        directory = RunDirectory(args.output or _run_of(path))
+    else:
+        config = load_config(args.config, args.set)
+        directory = RunDirectory(args.output or default_run_path(config.output_dir, config.name))
+        if not args.overwrite:
+            directory.refuse_existing()
+    return train(config, directory, device, checkpoint, args.overwrite)
+
+
+def train(
+    config: ExperimentConfig,
+    directory: RunDirectory,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Train ``config`` in ``directory``, from ``checkpoint`` on where there is one; returns the
+    exit code.
+    """
+    console = Console()
+    text = configuration.dump(config)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    train_scenes = build_dataset(config, config.data.train_split, training=True)
+    val_scenes = build_dataset(config, config.data.val_split, training=False)
+    seed_everything(config.train.seed)
+    model = build_model(config, train_scenes.label_map)
+    console.print(
+        f"{config.model.name}: {sum(p.numel() for p in model.parameters()):,} parameters; "
+        f"{len(train_scenes)} training scenes, {len(val_scenes)} validation scenes; on {device}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    command = [sys.executable, *sys.argv]
+    if checkpoint is None:
+        directory.create(text, pack_label_map(train_scenes.label_map), command, overwrite)
+    else:
+        directory.reopen(text, checkpoint.step, checkpoint.evaluated_step, command)
+    start = 0 if checkpoint is None else checkpoint.step
+    with RunLog(directory, config.train.steps, start, config.train.tensorboard, console) as log:
+        trainer = build_trainer(config, model, train_scenes, val_scenes, log, device)
+        if checkpoint is not None:
+            trainer.restore(checkpoint)
+            log.message(f"going on after step {start} of {directory.path}")
+        result = trainer.run()
+        if result.completed:
+            log.message(f"done after {result.step} steps; run directory: {directory.path}")
+        else:
+            log.message(
+                f"{result.signal_name}: saved after step {result.step}; "
+                f"go on with: --resume {directory.path}"
+            )
+    return 0
+
+
+def _run_of(checkpoint_path: Path) -> Path:
+    folder = checkpoint_path.resolve().parent
+    if folder.name != CHECKPOINT_DIR:
+        raise ValueError(
+            f"{checkpoint_path} is not in a run directory ({CHECKPOINT_DIR}/{LAST_NAME}): "
+            "pass --output DIR for what the resumed run writes"
+        )
+    return folder.parent
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_main(__name__, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

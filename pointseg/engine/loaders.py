@@ -1,0 +1,85 @@
+"""Loaders: batches of voxelized scenes, read and augmented in worker processes if asked to."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from pointseg.data import SegBatch, collate
+from pointseg.engine.interrupt import ignore_stop_signals
+from pointseg.engine.sampler import SceneStream
+
+
+class SceneSource(Protocol):
+    """What loaders need of a dataset: scenes, and an epoch that augmentation depends on."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+
+class EpochView(Dataset[Any]):
+    """A dataset indexed by ``(epoch, scene index)``.
+
+    The epoch travels with the index, so it reaches worker processes that live longer than an epoch.
+    """
+
+    def __init__(self, dataset: SceneSource) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        epoch, index = key
+        self.dataset.set_epoch(epoch)
+        return self.dataset[index]
+
+
+def training_loader(
+    dataset: SceneSource, batch_size: int, seed: int, position: int, num_workers: int
+) -> DataLoader[SegBatch]:
+    """Endless batches from ``position`` in the stream of training scenes on; see
+    :class:`SceneStream`.
+    """
+    return DataLoader(
+        EpochView(dataset),
+        batch_sampler=SceneStream(len(dataset), batch_size, seed, position),
+        num_workers=num_workers,
+        collate_fn=collate,
+        worker_init_fn=_start_worker,
+        generator=_own_generator(),
+    )
+
+
+def evaluation_loader(dataset: Dataset[Any], num_workers: int) -> DataLoader[SegBatch]:
+    """Every scene once, in order, one a batch, so that memory is that of the largest scene."""
+    return DataLoader(
+        dataset,
+        batch_size=1,
+        num_workers=num_workers,
+        collate_fn=collate,
+        worker_init_fn=ignore_stop_signals,
+        generator=_own_generator(),
+    )
+
+
+def _own_generator() -> torch.Generator:
+    """For a loader's own draws: starting one must not move the global random state."""
+    return torch.Generator().manual_seed(0)
+
+
+def _start_worker(worker_id: int) -> None:
+    ignore_stop_signals(worker_id)
+    # At the turn of an epoch workers are in different epochs, and a dataset may keep its epoch in
+    # shared memory: each worker sets the epoch of a copy of its own.
+    info = torch.utils.data.get_worker_info()
+    assert info is not None
+    view = info.dataset
+    assert isinstance(view, EpochView)
+    view.dataset = copy.deepcopy(view.dataset)

@@ -1,0 +1,217 @@
+"""From a configuration to objects: the only module that knows all registries."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from pointseg import config as configuration
+from pointseg import models
+from pointseg.config import ConfigError
+from pointseg.data import (
+    LabelMap,
+    SceneDataset,
+    SegBatch,
+    build_transforms,
+    num_channels,
+    open_dataset,
+)
+from pointseg.engine.checkpoint import (
+    BEST_NAME,
+    Checkpoint,
+    find_checkpoint,
+    load_checkpoint,
+    pack_label_map,
+    unpack_label_map,
+)
+from pointseg.engine.loaders import evaluation_loader, training_loader
+from pointseg.engine.logging import RunLog
+from pointseg.engine.losses import (
+    SegmentationLoss,
+    class_weights_from_counts,
+    count_labels,
+    explicit_class_weights,
+)
+from pointseg.engine.optimizers import build_optimizer
+from pointseg.engine.run_directory import collect_versions
+from pointseg.engine.trainer import Trainer
+from pointseg.experiment_config import ExperimentConfig
+
+__all__ = [
+    "ExperimentConfig",
+    "Trained",
+    "build_dataset",
+    "build_loader",
+    "build_loss",
+    "build_model",
+    "build_optimizer",
+    "build_trainer",
+    "checkpoint_config",
+    "find_config",
+    "load_config",
+    "load_trained",
+]
+
+
+def find_config(path_or_name: str | Path) -> Path:
+    """The file that a path or a name means, with or without ``.yaml``.
+
+    Looked for as given, then in ``configs/`` of the working directory, of the checkout and of the
+    installed package.
+    """
+    given = Path(path_or_name).expanduser()
+    names = (
+        [given] if given.suffix in (".yaml", ".yml") else [given.with_name(f"{given.name}.yaml")]
+    )
+    folders = [Path(), Path("configs"), *_config_folders()]
+    if given.is_absolute():
+        folders = [Path()]
+    for folder in folders:
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    known = sorted({file.stem for folder in folders[1:] for file in folder.glob("*.yaml")})
+    raise ConfigError(f"{path_or_name}: no such configuration; known by name: {', '.join(known)}")
+
+
+def _config_folders() -> list[Path]:
+    package = importlib.util.find_spec("pointseg")
+    roots = [Path(root) for root in (package.submodule_search_locations or [])] if package else []
+    return [
+        folder
+        for root in roots
+        for folder in (root.parent / "configs", root / "configs")
+        if folder.is_dir()
+    ]
+
+
+def load_config(path_or_name: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Read a configuration and apply ``key.path=value`` overrides."""
+    return configuration.load(ExperimentConfig, find_config(path_or_name), overrides)
+
+
+def build_dataset(config: ExperimentConfig, split: str, training: bool) -> SceneDataset:
+    """The scenes of a split, augmented if for training; prepared first where that is missing or out
+    of date.
+    """
+    data = config.data
+    specs = [configuration.to_dict(named) for named in data.transforms] if training else []
+    return SceneDataset(
+        open_dataset(data.dataset, data.root, split),
+        data.voxel_size_m,
+        features=data.features,
+        transforms=build_transforms(specs),
+        seed=config.train.seed,
+    )
+
+
+def build_loader(
+    config: ExperimentConfig, dataset: SceneDataset, training: bool, position: int = 0
+) -> DataLoader[SegBatch]:
+    """Batches of a dataset: endless from a position in the training order on, or every scene once,
+    one a batch.
+    """
+    workers = config.data.num_workers
+    if not training:
+        return evaluation_loader(dataset, workers)
+    train = config.train
+    return training_loader(dataset, train.batch_size, train.seed, position, workers)
+
+
+def build_model(config: ExperimentConfig, label_map: LabelMap) -> nn.Module:
+    """The configured model, freshly initialised from torch's global generator."""
+    return models.build_model(
+        config.model.name,
+        num_channels(config.data.features),
+        label_map.num_classes,
+        **config.model.options,
+    )
+
+
+def build_loss(config: ExperimentConfig, train_scenes: SceneDataset) -> SegmentationLoss:
+    """The configured loss; weights by frequency are counted over all training labels."""
+    num_classes = train_scenes.label_map.num_classes
+    weights = None
+    if config.loss.class_weights is not None:
+        weights = explicit_class_weights(config.loss.class_weights, num_classes)
+    elif config.loss.class_weight_power != 0.0:
+        labels = (train_scenes.point_cloud(i).labels for i in range(len(train_scenes)))
+        counts = count_labels(labels, num_classes)
+        weights = class_weights_from_counts(counts, config.loss.class_weight_power)
+    return SegmentationLoss(config.loss, weights)
+
+
+def build_trainer(
+    config: ExperimentConfig,
+    model: nn.Module,
+    train_scenes: SceneDataset,
+    val_scenes: SceneDataset | None,
+    log: RunLog,
+    device: torch.device,
+) -> Trainer:
+    """The trainer of a configuration; ``model`` and the loss are moved to ``device``."""
+    model = model.to(device)
+    return Trainer(
+        config=config.train,
+        schedule=config.schedule,
+        model=model,
+        loss=build_loss(config, train_scenes).to(device),
+        optimizer=build_optimizer(config.optimizer, model),
+        train_batches=lambda position: build_loader(config, train_scenes, True, position),
+        num_scenes=len(train_scenes),
+        val_batches=None if val_scenes is None else build_loader(config, val_scenes, False),
+        label_map=train_scenes.label_map,
+        origin=Checkpoint(
+            model={},
+            config=configuration.to_dict(config),
+            label_map=pack_label_map(train_scenes.label_map),
+            in_channels=train_scenes.num_channels,
+            versions=collect_versions(),
+        ),
+        log=log,
+        device=device,
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model in evaluation mode, with what it was trained under."""
+
+    config: ExperimentConfig
+    model: nn.Module
+    label_map: LabelMap
+    step: int
+
+
+def load_trained(path: str | Path, overrides: Iterable[str] = ()) -> Trained:
+    """The model of a checkpoint, or of a run directory's best one; no data is needed.
+
+    ``overrides`` change the stored configuration, such as ``data.root``. Of a run that keeps a
+    moving average of its model, that average.
+    """
+    path = find_checkpoint(Path(path).expanduser(), prefer=BEST_NAME)
+    checkpoint = load_checkpoint(path)
+    config = checkpoint_config(checkpoint, path, overrides)
+    label_map = unpack_label_map(checkpoint.label_map)
+    if num_channels(config.data.features) != checkpoint.in_channels:
+        raise ConfigError(
+            f"{path}: data.features {list(config.data.features)} are "
+            f"{num_channels(config.data.features)} channels, the model was trained on "
+            f"{checkpoint.in_channels}"
+        )
+    model = build_model(config, label_map)
+    model.load_state_dict(checkpoint.average or checkpoint.model)
+    return Trained(config, model.eval(), label_map, checkpoint.step)
+
+
+def checkpoint_config(
+    checkpoint: Checkpoint, path: Path, overrides: Iterable[str] = ()
+) -> ExperimentConfig:
+    """The configuration that a checkpoint holds, with overrides."""
+    return configuration.from_dict(ExperimentConfig, checkpoint.config, str(path), overrides)

@@ -1,0 +1,60 @@
+"""The configuration of an experiment: one section per family, each defined beside its owner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pointseg.config import Named
+from pointseg.engine.losses import LossConfig
+from pointseg.engine.optimizers import OptimizerConfig
+from pointseg.engine.schedules import ScheduleConfig
+from pointseg.engine.trainer import TrainConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which scenes are read, and what a model sees of them."""
+
+    dataset: str
+    """Name in pointseg.data.DATASETS."""
+    root: str | None = None
+    """Folder of the raw or the prepared scenes; null: $POINTSEG_DATA/<dataset>."""
+    train_split: str = "train"
+    """Split that is trained on."""
+    val_split: str = "val"
+    """Split that is evaluated."""
+    voxel_size_m: float = 0.02
+    """Edge of a voxel in metres."""
+    features: tuple[str, ...] = ("color",)
+    """Input channels of a voxel, in this order."""
+    transforms: tuple[Named, ...] = ()
+    """Augmentation of the training scenes, in this order."""
+    num_workers: int = 0
+    """Processes that read and augment scenes; 0: the training process itself. Results do not depend
+    on it.
+    """
+
+    def __post_init__(self) -> None:
+        if not self.voxel_size_m > 0:
+            raise ValueError(f"voxel_size_m must be positive, got {self.voxel_size_m}")
+        if not self.features:
+            raise ValueError("features must name at least one input channel, such as color")
+        if self.num_workers < 0:
+            raise ValueError(f"num_workers must not be negative, got {self.num_workers}")
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """Everything that a training run depends on, apart from the files it reads."""
+
+    name: str
+    """What run directories are called."""
+    data: DataConfig
+    model: Named
+    """Name in pointseg.models.MODELS, and its options."""
+    train: TrainConfig
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    output_dir: str = "runs"
+    """Where run directories are made."""
