@@ -1,0 +1,33 @@
+// Storage types and the types arithmetic is done in.
+//
+// Half and BFloat16 are storage: an op widens its inputs to float32, computes from end to end, and
+// rounds its result once.
+#pragma once
+
+#include "common.h"
+
+namespace pointseg {
+
+inline bool is_storage_only(ScalarType t) {
+  return t == ScalarType::Half || t == ScalarType::BFloat16;
+}
+
+inline Tensor widen(const Tensor& t) {
+  return is_storage_only(t.scalar_type()) ? torch::stable::to(t, ScalarType::Float) : t;
+}
+
+// Rounds a result to the dtype it is stored in.
+inline Tensor store_as(const Tensor& t, ScalarType dtype) {
+  return t.scalar_type() == dtype ? t : torch::stable::to(t, dtype);
+}
+
+inline void check_feats(const Tensor& t, const char* name, int64_t dims = 2) {
+  STD_TORCH_CHECK(t.dim() == dims, name, ": expected ", dims, " dimensions, got ", t.dim());
+  STD_TORCH_CHECK(t.is_contiguous(), name, ": expected a contiguous tensor");
+}
+
+inline void check_count(int64_t count, const char* name) {
+  STD_TORCH_CHECK(count >= 0, name, ": expected a count, got ", count);
+}
+
+}  // namespace pointseg

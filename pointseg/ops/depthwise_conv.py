@@ -1,0 +1,108 @@
+"""Depthwise convolution: every channel has its own scalar kernel.
+
+Contract
+--------
+* ``out[o, c] = sum over taps k, in order, of feats[i, c] * weight[k, c]`` for the pair (i, o) of tap k.
+  An output voxel without neighbours is zero.
+* float32 and float64 compute in their own precision; float16 and bfloat16 are storage: products and sums
+  are float32 and are rounded once, at the end.
+* Differentiable once in feats and weight. The gradient of `feats` is the same op over the swapped map;
+  that of `weight` sums over the pairs of a block, then over blocks in order.
+* Deterministic, forward and backward: the same bits for any number of threads.
+* No rows in, or no pairs, give zeros; gradients are zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pointseg.ops._arguments import swapped_arrays
+from pointseg.ops._common import PairMap, autocast, check_feats, check_like, native, register
+
+
+def depthwise_conv(feats: Tensor, weight: Tensor, kmap: PairMap) -> Tensor:
+    """Convolve every channel by itself over a kernel map.
+
+    Args:
+        feats: [N_in, C].
+        weight: [K, C], taps in the order of ``KernelSpec.offsets``; dtype of `feats`.
+        kmap: from the grid of `feats` to the grid of the result.
+
+    Returns:
+        [N_out, C], dtype of `feats`, or of autocast where it is on.
+    """
+    check_feats("feats", feats, rows=kmap.num_in)
+    expected = [kmap.segments.shape[1], feats.shape[1]]
+    if list(weight.shape) != expected:
+        raise ValueError(f"weight: expected [K, C] = {expected}, got {list(weight.shape)}")
+    feats, weight = autocast(feats, weight)
+    check_like("weight", weight, feats)
+    result: Tensor = native("depthwise_conv")(
+        feats.contiguous(),
+        weight.contiguous(),
+        kmap.in_rows,
+        kmap.out_rows,
+        kmap.segments,
+        kmap.num_out,
+        *swapped_arrays(kmap, feats),
+    )
+    return result
+
+
+def depthwise_conv_reference(feats: Tensor, weight: Tensor, kmap: PairMap) -> Tensor:
+    """The same sum, tap by tap: gather, scale, add."""
+    out = feats.new_zeros(kmap.num_out, feats.shape[1])
+    for tap in range(weight.shape[0]):
+        in_rows, out_rows = kmap.pairs(tap)
+        out = out.index_add(0, out_rows, feats[in_rows] * weight[tap])
+    return out
+
+
+def _forward_fake(
+    feats: Tensor,
+    weight: Tensor,
+    in_rows: Tensor,
+    out_rows: Tensor,
+    segments: Tensor,
+    num_out: int,
+    swapped_in_rows: Tensor | None,
+    swapped_out_rows: Tensor | None,
+    swapped_segments: Tensor | None,
+) -> Tensor:
+    return feats.new_empty(num_out, feats.shape[1])
+
+
+def _weight_grad_fake(
+    feats: Tensor, grad_out: Tensor, in_rows: Tensor, out_rows: Tensor, segments: Tensor
+) -> Tensor:
+    dtype = torch.float64 if feats.dtype == torch.float64 else torch.float32
+    return feats.new_empty(segments.shape[1], feats.shape[1], dtype=dtype)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    feats, weight, in_rows, out_rows, segments, _, *swapped = inputs
+    ctx.save_for_backward(feats, weight, in_rows, out_rows, segments, *swapped)
+
+
+def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+    feats, weight, in_rows, out_rows, segments, *swapped = ctx.saved_tensors
+    grad_out = grad_out.contiguous()
+    grad_feats = grad_weight = None
+    if ctx.needs_input_grad[0]:
+        if swapped[0] is None:
+            raise RuntimeError("depthwise_conv: the gradient of feats needs the swapped map as an input")
+        grad_feats = torch.ops.pointseg.depthwise_conv(
+            grad_out, weight, *swapped, feats.shape[0], None, None, None
+        )
+    if ctx.needs_input_grad[1]:
+        grad_weight = torch.ops.pointseg.depthwise_conv_weight_grad(
+            feats, grad_out, in_rows, out_rows, segments
+        ).to(weight.dtype)
+    return (grad_feats, grad_weight, *([None] * 7))
+
+
+register("depthwise_conv", _forward_fake, _backward, _setup_context)
+register("depthwise_conv_weight_grad", _weight_grad_fake)
