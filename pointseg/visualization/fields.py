@@ -63,15 +63,16 @@ class SceneFields:
     fields: tuple[Field, ...]
     scores: Scores | None
 
+    @property
     def keys(self) -> tuple[str, ...]:
         return tuple(field.key for field in self.fields)
 
     def default_views(self) -> tuple[str, ...]:
         """What is shown side by side unless asked otherwise."""
         for views in (("label", "prediction"), ("rgb", "prediction"), ("rgb", "label")):
-            if set(views) <= set(self.keys()):
+            if set(views) <= set(self.keys):
                 return views
-        return next((key,) for key in (*BUILT_IN, *self.keys()) if key in self.keys())
+        return next((key,) for key in (*BUILT_IN, *self.keys) if key in self.keys)
 
 
 def scene_fields(
@@ -101,9 +102,9 @@ def scene_fields(
         matrix.update(predicted, labels)
         scores = rule.score(matrix.counts)
     if labels is not None:
-        fields.append(_class_field("label", "label", labels, label_map, "ignored", scores))
+        fields.append(_class_field("label", labels, label_map, "ignored", scores))
     if predicted is not None:
-        fields.append(_class_field("prediction", "prediction", predicted, label_map, "none", scores))
+        fields.append(_class_field("prediction", predicted, label_map, "none", scores))
     if labels is not None and predicted is not None:
         fields.append(_error_field(labels, predicted))
     height = np.asarray(cloud.xyz_m[:, 2] - floor_m, dtype=np.float32)
@@ -163,7 +164,6 @@ def _class_ids(values: Any, cloud: PointCloud, what: str, label_map: LabelMap) -
 
 def _class_field(
     key: str,
-    title: str,
     ids: np.ndarray,
     label_map: LabelMap,
     rest: str,
@@ -178,7 +178,7 @@ def _class_field(
     ]
     categories.append(Category(rest, IGNORED_COLOR, int(counts[num_classes])))
     dtype = np.uint8 if num_classes < 256 else np.uint16
-    return Field(key, title, "category", codes.astype(dtype), tuple(categories))
+    return Field(key, key, "category", codes.astype(dtype), tuple(categories))
 
 
 def _error_field(labels: np.ndarray, predicted: np.ndarray) -> Field:

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from pointseg.evaluation.files import written_whole
 from pointseg.visualization.page import PageSummary, asset, fill
 
+_SCORE_NOTE = ". Scores are of each scene alone; their mean is not the score of the set."
+
 
 def write_index_page(
     path: Path | str, pages: Sequence[PageSummary], title: str = "Scenes", overwrite: bool = False
@@ -25,8 +27,7 @@ def write_index_page(
         {
             "TITLE": html.escape(title),
             "STYLE": asset("page.css"),
-            "STATEMENT": f"{len(pages)} scenes, {total:,} points"
-            + (". Scores are of each scene alone; their mean is not the score of the set." * scored),
+            "STATEMENT": f"{len(pages)} scenes, {total:,} points" + _SCORE_NOTE * scored,
             "HEADER": header,
             "ROWS": "\n".join(_row(page, path.parent, scored) for page in pages),
         },

@@ -124,11 +124,11 @@ def embedded_json(value: Any) -> str:
 
 def _checked_views(views: Sequence[str] | None, fields: SceneFields) -> tuple[str, ...]:
     chosen = fields.default_views() if views is None else tuple(views)
-    unknown = [view for view in chosen if view not in fields.keys()]
+    unknown = [view for view in chosen if view not in fields.keys]
     if unknown:
         raise ValueError(
             f"views: this scene cannot be coloured by {unknown[0]!r}; "
-            f"it has {', '.join(fields.keys())}"
+            f"it has {', '.join(fields.keys)}"
         )
     if not 1 <= len(chosen) <= MAX_VIEWS:
         raise ValueError(f"views: expected 1 to {MAX_VIEWS} views, got {len(chosen)}")

@@ -63,9 +63,9 @@ def voxel_size_for_budget(xyz_m: np.ndarray, max_voxels: int) -> float:
     xyz = checked_xyz(xyz_m)
     if max_voxels < 1:
         raise ValueError(f"max_voxels: expected at least 1, got {max_voxels}")
-    extent = float(np.ptp(xyz, axis=0).max()) if len(xyz) else 0.0
+    extent = float((xyz.max(axis=0) - xyz.min(axis=0)).max()) if len(xyz) else 0.0
     # Above the extent there is a single voxel, so `fits` is within the budget from the start.
-    fits = max(extent, np.finfo(np.float32).tiny) * 1.01
+    fits = max(extent, 1e-9) * 1.01
     too_fine = fits / _MAX_CELLS
     if _num_occupied(xyz, too_fine) <= max_voxels:
         return too_fine
@@ -90,7 +90,7 @@ def point_spacing_m(xyz_m: np.ndarray) -> float:
 
 
 def checked_xyz(xyz_m: np.ndarray) -> np.ndarray:
-    """``xyz_m`` as float64 [P, 3]; ValueError for another shape or coordinates that are not finite."""
+    """``xyz_m`` as float64 [P, 3]; ValueError for another shape or values that are not finite."""
     xyz = np.asarray(xyz_m, dtype=np.float64)
     if xyz.ndim != 2 or xyz.shape[1] != 3:
         raise ValueError(f"xyz_m: expected shape [P, 3], got {list(xyz.shape)}")

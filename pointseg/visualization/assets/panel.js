@@ -358,6 +358,7 @@ async function main() {
   } catch (error) {
     notice.hidden = false;
     notice.textContent = `This scene cannot be shown: ${error.message}`;
+    document.body.dataset.failed = error.message;
     throw error;
   }
 }

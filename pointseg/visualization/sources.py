@@ -1,0 +1,95 @@
+"""Scenes, predictions and arrays to draw, from where they lie on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pointseg.data import (
+    LabelMap,
+    PointCloud,
+    ScanNetReader,
+    SceneCache,
+    open_dataset,
+    resolve_root,
+)
+
+
+def scenes_of_dataset(
+    dataset: str, root: Path | None, split: str, scene_ids: Sequence[str]
+) -> tuple[tuple[str, ...], Iterator[PointCloud], LabelMap]:
+    """Ids, clouds (read one at a time) and label map of some scenes, or of a whole split.
+
+    Named scenes are read as they are, raw or prepared, without preparing anything; a whole split
+    is opened as for training. Every data set is stored in ScanNet's layout. Raises
+    FileNotFoundError naming a scene that is not there.
+    """
+    if not scene_ids:
+        source = open_dataset(dataset, root, split)
+        clouds = (source[index] for index in range(len(source)))
+        return tuple(source.scene_ids), clouds, source.label_map
+    folder = resolve_root(dataset, root)
+    reader = ScanNetReader(folder)
+    caches = [
+        cache for cache in map(SceneCache, (folder, folder / "prepared")) if cache.scene_ids()
+    ]
+    for scene_id in scene_ids:
+        if reader.find_scene(scene_id) is None and not any(
+            scene_id in cache.scene_ids() for cache in caches
+        ):
+            raise FileNotFoundError(
+                f"{folder}: no scene {scene_id!r}, neither raw (scans/, scans_test/) nor prepared"
+            )
+    clouds = (_read_scene(scene_id, reader, caches) for scene_id in scene_ids)
+    return tuple(scene_ids), clouds, reader.label_map
+
+
+def _read_scene(scene_id: str, reader: ScanNetReader, caches: list[SceneCache]) -> PointCloud:
+    scene_dir = reader.find_scene(scene_id)
+    # Raw files first: a prepared copy may be older than they are.
+    if scene_dir is not None:
+        return reader.read_scene(scene_dir)
+    return next(cache for cache in caches if scene_id in cache.scene_ids()).load(scene_id)
+
+
+def predictions_path(folder: Path, scene_id: str) -> Path:
+    """``<scene>.npy`` or else ``<scene>.txt`` of a folder; FileNotFoundError without either."""
+    for suffix in (".npy", ".txt"):
+        path = folder / f"{scene_id}{suffix}"
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"{folder}: no labels of {scene_id} ({scene_id}.npy or {scene_id}.txt); "
+        "`pointseg export-preds` writes them"
+    )
+
+
+def read_predictions(path: Path, label_map: LabelMap) -> np.ndarray:
+    """int16 [P] train ids from npy (train ids) or txt (raw ids, one per line)."""
+    if path.suffix == ".npy":
+        values = read_array(path)
+        if values.dtype.kind not in "iu" or values.ndim != 1:
+            raise ValueError(
+                f"{path}: expected integer train ids [P], got {values.dtype} {list(values.shape)}"
+            )
+        return values.astype(np.int16)
+    try:
+        raw_ids = np.array(path.read_text(encoding="ascii").split(), dtype=np.int64)
+    except ValueError as error:
+        raise ValueError(f"{path}: expected one integer label per line ({error})") from error
+    return label_map.to_train(raw_ids)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of an npy file; pickled objects are refused."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (EOFError, ValueError) as error:
+        raise ValueError(f"{path}: not a readable npy array ({error})") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(
+            f"{path}: holds several arrays (npz); save the one to draw with numpy.save"
+        )
+    return array
