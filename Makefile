@@ -13,6 +13,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 SUITE ?= ops
+# Modules are compiled when they are first imported: few of those installed ever are.
+export PIP_NO_COMPILE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PROJECT := setup.py pyproject.toml
 CPU_SOURCES := $(shell find csrc -type f -not -path '*/cuda/*')
