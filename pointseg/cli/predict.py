@@ -1,9 +1,9 @@
 """Label your own point clouds with a trained model.
 
 Reads ply, npy, bin, txt/xyz and pcd files; writes <name>.npy (int16 train ids), <name>.txt (the
-data set's raw ids), <name>.ply (coloured by class) and <name>.html (a page to look at) per cloud,
-one label per point in the file's order. A cloud with more voxels than --max-points is labelled in
-overlapping tiles, so memory stays bounded.
+data set's raw ids), <name>.ply (coloured by class; metres, z up) and <name>.html (a page to look
+at) per cloud, one label per point in the file's order. A cloud with more voxels than --max-points
+is labelled in overlapping tiles, so memory stays bounded.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import numpy as np
 from pointseg.cli import run_main
 from pointseg.cli._trained import add_model_arguments, load_model
 from pointseg.data import LabelMap, MissingFeatureError, PointCloud, voxelize_cloud
-from pointseg.data.clouds import SUFFIXES, check_units, read_cloud
+from pointseg.data.clouds import READERS, UP_AXES, check_units, read_cloud, to_metres_z_up
 from pointseg.data.voxelization import point_features
 from pointseg.evaluation import FORMATS, predict_tiled, write_labels
-from pointseg.evaluation.files import refuse_existing
+from pointseg.evaluation.files import refuse_existing, written_whole
 from pointseg.evaluation.label_files import label_paths
 from pointseg.experiment import Trained
 from pointseg.visualization import write_scene_page
@@ -42,7 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="metres per unit of the file, such as 0.001 for millimetres (default: 1)",
     )
     parser.add_argument(
-        "--up", choices=("x", "y", "z"), default="z", help="the file's upward axis (default: z)"
+        "--up",
+        choices=UP_AXES,
+        default="z",
+        metavar="AXIS",
+        help="the file's upward axis: x, y, z, or --up=-x and so on (default: z)",
+    )
+    parser.add_argument(
+        "--drop-invalid",
+        action="store_true",
+        help="leave out points without finite coordinates; <name>.rows.npy says which are left",
     )
     parser.add_argument(
         "--estimate-normals",
@@ -71,50 +80,72 @@ def run(args: argparse.Namespace) -> int:
     files = find_clouds(args.input)
     if any(file.parent.resolve() == args.out.resolve() for file in files):
         raise ValueError(f"--out {args.out} is the folder of the input; choose another one")
-    planned = [path for file in files for path in label_paths(args.out, file.stem, FORMATS)]
-    planned += [] if args.no_page else [args.out / f"{file.stem}.html" for file in files]
+    names = [cloud_name(file) for file in files]
+    planned = [path for name in names for path in label_paths(args.out, name, FORMATS)]
+    planned += [] if args.no_page else [args.out / f"{name}.html" for name in names]
     refuse_existing(planned, args.overwrite)
     trained = load_model(args)
+    if len(files) == 1:
+        label_file(trained, files[0], args)
+        return 0
+    num_failed = 0
     for file in files:
-        cloud = read_cloud(file, scale=args.scale, up=args.up)
-        for warning in check_units(cloud):
-            print(f"warning: {file.name}: {warning}", file=sys.stderr)
-        cloud = with_features(cloud, trained.config.data.features, args.estimate_normals)
-        predictions = label_cloud(trained, cloud, args.max_points, args.margin)
-        write_labels(args.out, cloud, predictions, trained.label_map, FORMATS, args.overwrite)
-        if not args.no_page:
-            write_scene_page(
-                args.out / f"{cloud.scene_id}.html",
-                cloud,
-                trained.label_map,
-                predictions=predictions,
-                title=file.name,
-                overwrite=args.overwrite,
-            )
-        print(
-            f"{file.name}: {cloud.num_points:,} points: {_shares(predictions, trained.label_map)}"
+        try:
+            label_file(trained, file, args)
+        except (ValueError, OSError) as error:  # the others of the folder can still be labelled
+            num_failed += 1
+            print(f"error: {error}", file=sys.stderr)
+    print(f"labelled {len(files) - num_failed} of {len(files)} clouds in {args.out}")
+    return 1 if num_failed else 0
+
+
+def label_file(trained: Trained, file: Path, args: argparse.Namespace) -> None:
+    """Read one cloud, label it, and write its files into ``args.out``."""
+    cloud = read_cloud(file, drop_invalid=args.drop_invalid)
+    cloud = to_metres_z_up(cloud, args.scale, args.up)
+    for warning in check_units(cloud):
+        print(f"warning: {warning}", file=sys.stderr)
+    cloud = with_features(cloud, trained.config.data.features, args.estimate_normals)
+    predictions = label_cloud(trained, cloud, args.max_points, args.margin)
+    write_labels(args.out, cloud, predictions, trained.label_map, FORMATS, args.overwrite)
+    if "row" in cloud.extras:
+        rows_path = args.out / f"{cloud.scene_id}.rows.npy"
+        with written_whole(rows_path, args.overwrite) as part, part.open("wb") as stream:
+            np.save(stream, cloud.extras["row"], allow_pickle=False)
+    if not args.no_page:
+        write_scene_page(
+            args.out / f"{cloud.scene_id}.html",
+            cloud,
+            trained.label_map,
+            predictions=predictions,
+            title=file.name,
+            overwrite=args.overwrite,
         )
-    print(f"wrote the labels of {len(files)} clouds to {args.out}")
-    return 0
+    print(f"{file.name}: {cloud.num_points:,} points: {_shares(predictions, trained.label_map)}")
 
 
 def find_clouds(path: Path) -> list[Path]:
-    """``path`` itself, or the clouds in the folder, by name; two of one stem are refused."""
+    """``path`` itself, or the clouds in the folder, by name; two of one name are refused."""
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is not there; pass a point cloud or a folder of them")
-    files = sorted(f for f in path.iterdir() if f.is_file() and f.suffix.lower() in SUFFIXES)
+    files = sorted(f for f in path.iterdir() if f.is_file() and f.suffix.lower() in READERS)
     if not files:
-        raise FileNotFoundError(f"{path} holds no point cloud ({', '.join(sorted(SUFFIXES))})")
-    by_stem: dict[str, Path] = {}
+        raise FileNotFoundError(f"{path} holds no point cloud ({', '.join(READERS)})")
+    by_name: dict[str, Path] = {}
     for file in files:
-        other = by_stem.setdefault(file.stem, file)
+        other = by_name.setdefault(cloud_name(file), file)
         if other is not file:
             raise ValueError(
                 f"{other.name} and {file.name} would write the same files; rename one of them"
             )
     return files
+
+
+def cloud_name(file: Path) -> str:
+    """What the outputs of a cloud are called."""
+    return file.stem.removesuffix(".pcd")  # of sweep.pcd.bin
 
 
 def with_features(cloud: PointCloud, features: Sequence[str], estimate_normals: bool) -> PointCloud:
