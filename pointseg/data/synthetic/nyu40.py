@@ -1,10 +1,12 @@
 """nyu40 ids the rooms are made of, and a raw category name for each.
 
-The names are keys of ScanNet's label table (``raw_category``); ids and spelling of the class
-names are those of the benchmark's 40-class list.
+The names are keys of ScanNet's label table (``raw_category``); ids and class names are those of
+:data:`pointseg.data.labels.NYU40`.
 """
 
 from __future__ import annotations
+
+from pointseg.data.labels import NYU40
 
 UNANNOTATED = 0
 WALL = 1
@@ -42,15 +44,6 @@ OTHER_STRUCTURE = 38
 OTHER_FURNITURE = 39
 OTHER_PROP = 40
 
-NYU40_NAMES = (
-    "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf",
-    "picture", "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror",
-    "floor mat", "clothes", "ceiling", "books", "refridgerator", "television", "paper", "towel",
-    "shower curtain", "box", "whiteboard", "person", "night stand", "toilet", "sink", "lamp",
-    "bathtub", "bag", "otherstructure", "otherfurniture", "otherprop",
-)  # fmt: skip
-"""Class name of nyu40 id i + 1 at position i."""
-
 RAW_CATEGORY = {
     "floor mat": "mat",
     "clothes": "clothing",
@@ -67,5 +60,5 @@ RAW_CATEGORY = {
 
 def raw_category(nyu40_id: int) -> str:
     """Name under which ``aggregation.json`` and the label table know a class."""
-    name = NYU40_NAMES[nyu40_id - 1]
+    name = NYU40[nyu40_id].name
     return RAW_CATEGORY.get(name, name)

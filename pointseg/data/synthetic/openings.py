@@ -32,17 +32,20 @@ def _u(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def _lining(
-    prop: Prop, one: int, material: Material, w: float, z: tuple[float, float], deep: float, proud: float,
-    thick: float, sill: bool,
-) -> None:  # fmt: skip
+    prop: Prop,
+    one: int,
+    material: Material,
+    width: float,
+    z: tuple[float, float],
+    proud: float,
+) -> None:
     """The frame around an opening, from the bottom of the recess to in front of the wall."""
-    low = z[0] if sill else 0.0
+    thick, deep = 0.06, WALL_THICKNESS_M
+    edge = width / 2 + 0.03
     for side in (-1, 1):
-        outer, inner = side * (w / 2 + 0.03), side * (w / 2 - thick)
-        prop.box(one, material, (min(outer, inner), max(outer, inner)), (-deep, proud), (low, z[1]))
-    prop.box(
-        one, material, (-w / 2 - 0.03, w / 2 + 0.03), (-deep, proud), (z[1] - thick, z[1] + 0.03)
-    )
+        outer, inner = side * edge, side * (width / 2 - thick)
+        prop.box(one, material, (min(outer, inner), max(outer, inner)), (-deep, proud), z)
+    prop.box(one, material, (-edge, edge), (-deep, proud), (z[1] - thick, z[1] + 0.03))
 
 
 def _leaf(
@@ -71,7 +74,7 @@ def door(rng: np.random.Generator, opening: Opening) -> Prop:
     prop = Prop(size=(w, 0.05, top))
     one = prop.instance(nyu40.DOOR)
     proud, deep = _u(rng, 0.025, 0.045), _u(rng, 0.065, 0.10)
-    _lining(prop, one, frame, w, (0.0, top), WALL_THICKNESS_M, proud, 0.06, sill=False)
+    _lining(prop, one, frame, w, (0.0, top), proud)
     swing = _u(rng, 0.7, 1.6) if rng.random() < 0.22 else 0.0
     hinge = -1 if rng.random() < 0.5 else 1
     inner = w / 2 - 0.06
@@ -98,7 +101,7 @@ def window(rng: np.random.Generator, opening: Opening) -> Prop:
     deep = _u(rng, 0.085, 0.11)
     glass = pick(rng, "white", "painted", "metal")._replace(dropout=0.15)
     prop.box(one, glass, (-w / 2, w / 2), (-deep - 0.03, -deep), z)
-    _lining(prop, one, frame, w, z, WALL_THICKNESS_M, _u(rng, 0.02, 0.04), 0.06, sill=True)
+    _lining(prop, one, frame, w, z, _u(rng, 0.02, 0.04))
     columns = 2 if w < 1.3 else 3
     for i in range(1, columns):
         x = -w / 2 + w * i / columns

@@ -6,6 +6,7 @@ else, so that every class occurs often in any run of consecutive rooms.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -199,10 +200,8 @@ def bathroom(rng: np.random.Generator, scale: float, turn: int) -> Shell:
         space.at_wall(glass, found[0], found[1], 0.0, low=1.12, margin=0.0)
     if rng.random() < 0.8:
         space.against_wall(rng, cabinet(rng, "narrow"))
-    try:
+    with contextlib.suppress(NoPlaceError):
         shell.add_window(hung=False, small=True, low=_u(rng, 1.15, 1.3))
-    except NoPlaceError:
-        pass
     if rng.random() < 0.6:
         space.against_wall(rng, towels(rng), low=0.65, off=(0.0, 0.0), jitter=0.0)
     if rng.random() < 0.4:

@@ -73,7 +73,7 @@ def _cast(mesh: TriangleMesh, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 def _returned(
     rng: np.random.Generator, distance: np.ndarray, cosine: np.ndarray, dropout: np.ndarray
 ) -> np.ndarray:
-    """Which rays give a depth: near enough, not grazing, and not lost in a dark or shiny surface."""
+    """Which rays give a depth: near enough, not grazing, not lost in a dark or shiny surface."""
     grazing = np.clip((_GRAZING_COSINE - cosine) / _GRAZING_COSINE, 0.0, 1.0)
     lost = 0.01 + dropout + grazing
     kept = rng.random(len(distance), dtype=np.float32) >= lost

@@ -14,11 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pointseg.data.synthetic.nyu40 import NYU40_NAMES, UNANNOTATED, raw_category
+from pointseg.data.labels import NYU40
+from pointseg.data.synthetic.nyu40 import UNANNOTATED, raw_category
 from pointseg.data.synthetic.scanner import Scan
 
 PLY_COMMENT = "pointseg synthetic room"
 SEGMENT_EDGE_M = 0.4
+
+_TSV_COLUMNS = (
+    "id", "raw_category", "category", "count", "nyu40id", "eigen13id", "nyuClass", "nyu40class",
+    "eigen13class", "ModelNet40", "ModelNet10", "ShapeNetCore55", "synsetoffset", "wnsynsetid",
+    "wnsynsetkey", "mpcat40", "mpcat40index",
+)  # fmt: skip
 
 _VERTEX_FIELDS = [
     ("x", "<f4"), ("y", "<f4"), ("z", "<f4"),
@@ -42,17 +49,8 @@ def _ply_bytes(vertices: np.ndarray, faces: np.ndarray) -> bytes:
     return "\n".join(header).encode("ascii") + vertices.tobytes() + faces.tobytes()
 
 
-def _label_colors() -> np.ndarray:
-    """A colour for every nyu40 id, uint8 [41, 3]; as in the benchmark they are not image colours."""
-    index = np.arange(41, dtype=np.uint32)
-    colors = np.stack(
-        [(index * 67 + 40) % 200, (index * 113 + 90) % 210, (index * 41 + 60) % 220], 1
-    )
-    colors[0] = 0
-    return (colors + np.array([30, 30, 30]) * (index > 0)[:, None]).astype(np.uint8)
-
-
-_LABEL_COLORS = _label_colors()
+# As in ScanNet, the labelled mesh shows each class in its own colour.
+_LABEL_COLORS = np.array([entry.rgb for entry in NYU40], np.uint8)
 
 
 def segment_ids(scan: Scan) -> np.ndarray:
@@ -72,7 +70,7 @@ def segment_ids(scan: Scan) -> np.ndarray:
 def _aggregation(scene_id: str, scan: Scan, segments: np.ndarray) -> dict[str, object]:
     roots = np.flatnonzero(segments == np.arange(len(segments)))
     owners = scan.instances[roots]
-    groups = []
+    groups: list[dict[str, object]] = []
     for instance in np.unique(owners):
         members = roots[owners == instance]
         label = int(scan.labels[members[0]])
@@ -167,18 +165,11 @@ def write_text(path: Path, text: str) -> None:
 
 def label_table() -> str:
     """A table with the columns of ``scannetv2-labels.combined.tsv`` and one row a nyu40 class."""
-    columns = (
-        "id raw_category category count nyu40id eigen13id nyuClass nyu40class eigen13class "
-        "ModelNet40 ModelNet10 ShapeNetCore55 synsetoffset wnsynsetid wnsynsetkey mpcat40 "
-        "mpcat40index"
-    ).split()
-    lines = ["\t".join(columns)]
-    for position, name in enumerate(NYU40_NAMES):
-        raw = raw_category(position + 1)
-        row = dict.fromkeys(columns, "")
-        row |= {
-            "id": str(position + 1), "raw_category": raw, "category": raw, "count": "1",
-            "nyu40id": str(position + 1), "nyuClass": raw, "nyu40class": name,
-        }  # fmt: skip
-        lines.append("\t".join(row[column] for column in columns))
+    lines = ["\t".join(_TSV_COLUMNS)]
+    for nyu40_id in range(1, len(NYU40)):
+        raw = raw_category(nyu40_id)
+        row = dict.fromkeys(_TSV_COLUMNS, "")
+        row |= {"id": str(nyu40_id), "raw_category": raw, "category": raw, "count": "1"}
+        row |= {"nyu40id": str(nyu40_id), "nyuClass": raw, "nyu40class": NYU40[nyu40_id].name}
+        lines.append("\t".join(row[column] for column in _TSV_COLUMNS))
     return "\n".join(lines) + "\n"

@@ -1,0 +1,136 @@
+"""A control without context: a random forest on what a single point shows.
+
+Trained on colour, height above the floor and normal of single points, it tells how much of the
+labels can be read without looking at a point's surroundings. A network has to beat it by far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointseg.data.types import PointCloud
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestClassifier
+
+FLOOR_PERCENTILE = 1.0
+
+
+@dataclass(frozen=True)
+class ControlReport:
+    """Scores over every labelled raw point.
+
+    ``iou`` float64 [num_classes], nan for a class that is absent from labels and predictions;
+    ``mean_iou`` is their mean without the absent ones; ``num_points`` labelled points scored.
+    """
+
+    names: tuple[str, ...]
+    iou: NDArray[np.float64]
+    mean_iou: float
+    accuracy: float
+    num_points: int
+
+
+def point_features(cloud: PointCloud) -> NDArray[np.float32]:
+    """Colour in [0, 1], height in metres above the scene's lowest percentile, normal: [P, 7].
+
+    Raises:
+        ValueError: the cloud has no colours or no normals.
+    """
+    if cloud.color is None or cloud.normal is None:
+        raise ValueError(
+            f"scene {cloud.scene_id}: the control needs colours and normals; read the scenes with "
+            "their faces"
+        )
+    z = cloud.xyz_m[:, 2]
+    height = z - np.percentile(z, FLOOR_PERCENTILE)
+    return np.concatenate(
+        [cloud.color.astype(np.float32) / 255.0, height[:, None], cloud.normal], 1
+    ).astype(np.float32)
+
+
+def _labels(cloud: PointCloud) -> NDArray[np.int16]:
+    if cloud.labels is None:
+        raise ValueError(f"scene {cloud.scene_id}: the control needs labels")
+    return cloud.labels
+
+
+def train_control(
+    clouds: Iterable[PointCloud],
+    points_per_cloud: int = 1000,
+    num_trees: int = 24,
+    max_depth: int = 14,
+    seed: int = 0,
+    num_jobs: int = 1,
+) -> RandomForestClassifier:
+    """Fit the forest on labelled points sampled from training scenes.
+
+    Args:
+        clouds: scenes with colours, normals and labels (-1 ignored).
+        points_per_cloud: points drawn from each scene.
+        num_trees: trees of the forest.
+        max_depth: their depth.
+        seed: of the sampling and the forest.
+        num_jobs: threads; the result does not depend on them.
+
+    Raises:
+        ValueError: a scene lacks what is needed, or no scene has a labelled point.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    rng = np.random.default_rng(seed)
+    features, targets = [], []
+    for cloud in clouds:
+        labelled = np.flatnonzero(_labels(cloud) >= 0)
+        count = min(points_per_cloud, len(labelled))
+        chosen = rng.choice(labelled, count, replace=False)
+        features.append(point_features(cloud)[chosen])
+        targets.append(_labels(cloud)[chosen])
+    if not features or not sum(len(target) for target in targets):
+        raise ValueError("clouds: expected scenes with labelled points, got none")
+    forest = RandomForestClassifier(
+        n_estimators=num_trees,
+        max_depth=max_depth,
+        min_samples_leaf=4,
+        max_samples=0.5,
+        random_state=seed,
+        n_jobs=num_jobs,
+    )
+    forest.fit(np.concatenate(features), np.concatenate(targets))
+    return forest
+
+
+def score_control(
+    forest: RandomForestClassifier, clouds: Iterable[PointCloud], names: tuple[str, ...]
+) -> ControlReport:
+    """IoU of a forest over all labelled points of some scenes.
+
+    Args:
+        forest: from :func:`train_control`.
+        clouds: scenes it has not seen.
+        names: of the classes, by train id.
+    """
+    size = len(names)
+    counts = np.zeros((size, size), np.int64)
+    for cloud in clouds:
+        target = _labels(cloud)
+        labelled = target >= 0
+        predicted = forest.predict(point_features(cloud)[labelled]).astype(np.int64)
+        cell = target[labelled].astype(np.int64) * size + predicted
+        counts += np.bincount(cell, minlength=size * size).reshape(size, size)
+    hit = counts.diagonal().astype(np.float64)
+    union = counts.sum(0) + counts.sum(1) - hit
+    iou = np.divide(hit, union, out=np.full(size, np.nan), where=union > 0)
+    total = int(counts.sum())
+    return ControlReport(
+        names=names,
+        iou=iou,
+        mean_iou=float(np.nanmean(iou)) if total else float("nan"),
+        accuracy=float(hit.sum() / total) if total else float("nan"),
+        num_points=total,
+    )
