@@ -53,7 +53,7 @@ def sparse_conv(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | Non
     result: Tensor = native("sparse_conv")(
         feats.contiguous(),
         weight,
-        bias,
+        None if bias is None else bias.contiguous(),
         kmap.in_rows,
         kmap.out_rows,
         kmap.segments,
