@@ -28,6 +28,9 @@ constexpr int kVectorBytes = 16;
 constexpr int kRows = 4, kVectors = 2;  // 8 of 16
 #endif
 
+// Rows of a tile of V vectors: as many as keep the accumulators in registers.
+constexpr int tile_rows(int vectors) { return std::min(kRows * kVectors / vectors, 12); }
+
 template <typename T>
 struct Simd {
   static constexpr int kWidth = kVectorBytes / sizeof(T);
@@ -98,7 +101,7 @@ template <typename T, int V>
 void conv_panel(const ConvArgs<T>& a, int64_t begin, int64_t end, const T* panel, int64_t co0,
                 int64_t valid) {
   using S = Simd<T>;
-  constexpr int R = kRows * kVectors / V > 14 ? 14 : kRows * kVectors / V;
+  constexpr int R = tile_rows(V);
   constexpr int64_t wide = V * S::kWidth;
   alignas(kVectorBytes) T spare[R][wide];
   const T* in[R];
@@ -145,37 +148,52 @@ void forward(const ConvArgs<T>& a, const T* packed, const Parallel& parallel) {
   });
 }
 
-// grad[r][..] += sum over pairs of in[ci0 + r] * grad_out[co0 ..]: rows past in_channels repeat the last
-// and are not stored; columns past `valid` are not read.
-template <typename T, int R, int V>
-void grad_tile(const WeightGradArgs<T>& a, int64_t begin, int64_t end, int64_t ci0, int64_t co0,
-               int64_t valid, T* grad) {
+// grad[first + r][co0 ..] += sum over pairs of in[ci0 + r] * grad_out[co0 ..] for the rows r of the tile
+// with ci0 + r >= first. Columns past `valid` are neither read nor written.
+template <typename T, int R, int V, bool kWide>
+void grad_tile(const WeightGradArgs<T>& a, int64_t begin, int64_t end, int64_t ci0, int64_t first,
+               int64_t co0, int64_t valid, T* grad) {
   using S = Simd<T>;
-  constexpr int64_t wide = V * S::kWidth;
-  int64_t ci[R];
-  for (int r = 0; r < R; ++r) ci[r] = std::min(ci0 + r, a.in_channels - 1);
+  alignas(kVectorBytes) T row[V * S::kWidth] = {};
   typename S::Vec acc[R][V] = {};
-  alignas(kVectorBytes) T row[wide] = {};
   for (int64_t pair = begin; pair < end; ++pair) {
-    const T* in = a.in + int64_t{a.in_rows[pair]} * a.in_channels;
+    const T* in = a.in + int64_t{a.in_rows[pair]} * a.in_channels + ci0;
     const T* g = a.grad_out + int64_t{a.out_rows[pair]} * a.out_channels + co0;
-    if (valid != wide) g = static_cast<const T*>(std::memcpy(row, g, valid * sizeof(T)));
+    if constexpr (!kWide) g = static_cast<const T*>(std::memcpy(row, g, valid * sizeof(T)));
     typename S::Vec gv[V];
     for (int v = 0; v < V; ++v) gv[v] = S::load(g + v * S::kWidth);
     for (int r = 0; r < R; ++r)
-      for (int v = 0; v < V; ++v) acc[r][v] += in[ci[r]] * gv[v];
+      for (int v = 0; v < V; ++v) acc[r][v] += in[r] * gv[v];
   }
-  for (int r = 0; r < R && ci0 + r < a.in_channels; ++r) {
-    for (int v = 0; v < V; ++v) S::store(row + v * S::kWidth, acc[r][v]);
+  for (int r = static_cast<int>(first - ci0); r < R; ++r) {
     T* to = grad + (ci0 + r) * a.out_channels + co0;
+    for (int v = 0; v < V; ++v) S::store(row + v * S::kWidth, acc[r][v]);
     for (int64_t j = 0; j < valid; ++j) to[j] += row[j];
   }
+}
+
+// All tiles of one (block, tap) and panel. The last tile of R rows may reach back over rows that are
+// done; fewer than R input channels go one by one.
+template <typename T, int V, bool kWide>
+void grad_panel(const WeightGradArgs<T>& a, int64_t begin, int64_t end, int64_t co0, int64_t valid,
+                T* grad) {
+  constexpr int R = tile_rows(V);
+  int64_t first = 0;
+  for (; first + R <= a.in_channels; first += R)
+    grad_tile<T, R, V, kWide>(a, begin, end, first, first, co0, valid, grad);
+  if (first == a.in_channels) return;
+  if (a.in_channels >= R) {
+    grad_tile<T, R, V, kWide>(a, begin, end, a.in_channels - R, first, co0, valid, grad);
+    return;
+  }
+  for (; first < a.in_channels; ++first)
+    grad_tile<T, 1, V, kWide>(a, begin, end, first, first, co0, valid, grad);
 }
 
 template <typename T>
 void weight_grad(const WeightGradArgs<T>& a, const Parallel& parallel) {
   using S = Simd<T>;
-  // A task owns one tile row of one tap and walks all blocks in order, so the sum has one order.
+  // A task owns the weights of one tap and walks all blocks in order, so every sum has one order.
   parallel.tasks(a.num_taps, [&](int64_t tap) {
     T* grad = a.grad_weight + tap * a.in_channels * a.out_channels;
     std::fill(grad, grad + a.in_channels * a.out_channels, T(0));
@@ -185,9 +203,10 @@ void weight_grad(const WeightGradArgs<T>& a, const Parallel& parallel) {
       for (int64_t co0 = 0; co0 < a.out_channels; co0 += S::kPanel) {
         const int64_t valid = std::min<int64_t>(S::kPanel, a.out_channels - co0);
         with_vectors<T>(valid, [&]<int V>() {
-          constexpr int R = kRows * kVectors / V > 14 ? 14 : kRows * kVectors / V;
-          for (int64_t ci0 = 0; ci0 < a.in_channels; ci0 += R)
-            grad_tile<T, R, V>(a, segment[0], segment[1], ci0, co0, valid, grad);
+          if (valid == V * S::kWidth)
+            grad_panel<T, V, true>(a, segment[0], segment[1], co0, valid, grad);
+          else
+            grad_panel<T, V, false>(a, segment[0], segment[1], co0, valid, grad);
         });
       }
     }
