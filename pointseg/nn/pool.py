@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from torch import Tensor, nn
 
 from pointseg import ops
 from pointseg.nn.base import SparseModule
+from pointseg.ops.pool import PoolReduction
 from pointseg.sparse import GeometryPlan, KernelSpec, SparseTensor
 
-REDUCTIONS = ("max", "avg", "sum")
 
-
-def _check_reduce(reduce: str) -> None:
-    if reduce not in REDUCTIONS:
-        raise ValueError(f"reduce must be one of {', '.join(REDUCTIONS)}, got {reduce!r}")
+def _check_reduce(reduce: PoolReduction) -> None:
+    reductions = get_args(PoolReduction)
+    if reduce not in reductions:
+        raise ValueError(f"reduce must be one of {', '.join(reductions)}, got {reduce!r}")
 
 
 class Pool(SparseModule):
@@ -25,7 +27,7 @@ class Pool(SparseModule):
         stride: int = 2,
         dilation: int = 1,
         shape: str = "cube",
-        reduce: str = "max",
+        reduce: PoolReduction = "max",
     ) -> None:
         super().__init__()
         _check_reduce(reduce)
@@ -50,7 +52,7 @@ class Pool(SparseModule):
 class GlobalPool(nn.Module):
     """One row per scene: `SparseTensor` -> ``[B, C]``. It leaves the grid, so it ends a chain."""
 
-    def __init__(self, reduce: str = "avg") -> None:
+    def __init__(self, reduce: PoolReduction = "avg") -> None:
         super().__init__()
         _check_reduce(reduce)
         self.reduce = reduce

@@ -190,4 +190,5 @@ def test_block_gradients(kind: str) -> None:
         )
         return called.feats
 
-    assert torch.autograd.gradcheck(run, (feats, *parameters))
+    # Random projections of the Jacobian: the full one is checked op by op.
+    assert torch.autograd.gradcheck(run, (feats, *parameters), fast_mode=True)
