@@ -1,3 +1,5 @@
+import _checkout  # noqa: F401
+
 from pointseg.cli.export_preds import main
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+import _checkout  # noqa: F401
+
 from pointseg.cli.predict import main
 
 if __name__ == "__main__":

@@ -137,9 +137,9 @@ class SegReport:
     def table(self) -> Table:
         """A table for the terminal (rich)."""
         table = Table(
-            title=f"{self.protocol} - {self.num_scenes} scenes, {self.num_points:,} points "
+            title=f"{self.protocol}\n{self.num_scenes} scenes, {self.num_points:,} points "
             f"({self.num_ignored:,} without a class left out)",
-            caption=f"{self.rule}: {self.rule_statement}. {self.mean_statement}.",
+            caption=f"{self.rule}: {self.rule_statement}. Here: {self.mean_statement}.",
             min_width=76,
         )
         table.add_column("class")

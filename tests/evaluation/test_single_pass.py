@@ -168,6 +168,22 @@ def test_heat_map_is_one_file_of_row_shares(report, tmp_path):
     assert "66.66666666666667" in figure_part and "null" in figure_part
 
 
+@pytest.mark.browser
+def test_heat_map_opens_without_errors(report, tmp_path, browser):
+    path = tmp_path / "confusion.html"
+    write_heatmap(report, path)
+    page = browser.new_page()
+    messages = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.goto(path.as_uri())
+    page.wait_for_selector(".heatmaplayer image, .heatmaplayer path")
+    labels = page.locator(".ytick text").all_text_contents()
+    page.close()
+    assert labels == list(LABELS.names)
+    assert messages == []
+
+
 def test_empty_batch_of_voxels_has_no_labels():
     batch = collate([voxel_scene(num_voxels=1, num_points=1)])
     empty = torch.zeros(0, 4, dtype=torch.int32)
