@@ -96,9 +96,9 @@ class SceneCache:
             write_text(self.folder / _INDEX, _to_json(content))
         except OSError as error:
             raise ValueError(
-                f"{self.folder}: cannot write prepared scenes ({error.strerror or error}); prepare "
-                "them "
-                "elsewhere with `pointseg prepare-data --out DIR` and use DIR as data.root"
+                f"{self.folder}: cannot write prepared scenes ({error.strerror or error}); "
+                "prepare them elsewhere with `pointseg prepare-data --out DIR` and use DIR as "
+                "data.root"
             ) from error
 
     def scene_ids(self) -> tuple[str, ...]:
@@ -198,8 +198,8 @@ class SceneCache:
         content = self._read_scene_json(scene_id)
         if content["format"] != FORMAT_VERSION:
             raise ValueError(
-                f"{self.folder / scene_id}: format version {content['format']}, this release reads "
-                f"{FORMAT_VERSION}; {_REMEDY}"
+                f"{self.folder / scene_id}: format version {content['format']}, this release "
+                f"reads {FORMAT_VERSION}; {_REMEDY}"
             )
         for name, entry in content["arrays"].items():
             path = self.folder / scene_id / f"{name}.npy"

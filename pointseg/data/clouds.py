@@ -36,7 +36,9 @@ _ALIASES: dict[str, tuple[str, ...]] = {
 _FAR_M = 1000.0
 
 
-def read_cloud(path: Path | str, *, drop_invalid: bool = False) -> PointCloud:
+def read_cloud(
+    path: Path | str, *, scale: float = 1.0, up: str = "z", drop_invalid: bool = False
+) -> PointCloud:
     """Read a point cloud; the file name's ending says which kind it is.
 
     ply       any vertex properties; normals from the faces where it has faces and no normals
@@ -51,6 +53,9 @@ def read_cloud(path: Path | str, *, drop_invalid: bool = False) -> PointCloud:
     order. Points with non-finite coordinates are an error that counts them; ``drop_invalid`` leaves
     them out and stores the row in the file of each remaining point as ``extras["row"]``.
 
+    ``scale`` is the length in metres of the file's unit, ``up`` its upward axis (see
+    :func:`to_metres_z_up`).
+
     Raises FileNotFoundError, or ValueError for a broken file, naming it.
     """
     path = Path(path)
@@ -60,13 +65,14 @@ def read_cloud(path: Path | str, *, drop_invalid: bool = False) -> PointCloud:
     if suffix not in READERS:
         raise ValueError(f"{path}: unknown ending {suffix!r}; expected one of {', '.join(READERS)}")
     columns, faces = READERS[suffix](path)
-    return _to_cloud(path, columns, faces, drop_invalid)
+    cloud = _to_cloud(path, columns, faces, drop_invalid)
+    return cloud if (scale, up) == (1.0, "z") else to_metres_z_up(cloud, scale, up)
 
 
 def check_units(cloud: PointCloud) -> list[str]:
     """Warnings about likely wrong units or a wrong up-axis, each with what to pass; often empty."""
     if cloud.num_points < 2:
-        return [f"{cloud.scene_id}: only {cloud.num_points} points"]
+        return [f"only {cloud.num_points} point"]
     # Percentiles, so that a few stray points decide nothing.
     low, high = np.percentile(cloud.xyz_m, (1, 99), axis=0)
     extent = high - low
@@ -76,22 +82,21 @@ def check_units(cloud: PointCloud) -> list[str]:
     if largest > 200:
         factor, unit = ("0.001", "millimetres") if largest > 2000 else ("0.01", "centimetres")
         warnings.append(
-            f"{cloud.scene_id}: {shown} m is large: coordinates may be in {unit} (or feet, or the "
-            f"scene is a whole site); pass --scale {factor} if they are"
+            f"{shown} m is large: coordinates may be in {unit} (or feet, or the scene is a whole "
+            f"site); pass --scale {factor} if they are"
         )
     elif largest < 0.3:
         warnings.append(
-            f"{cloud.scene_id}: {shown} m is small: coordinates may be in kilometres or "
-            "normalised; "
-            "pass --scale with the length in metres of one unit"
+            f"{shown} m is small: coordinates may be in kilometres or normalised; pass --scale "
+            "with the length in metres of one unit"
         )
     thinnest = int(extent.argmin())
     # Rooms and streets are less high than they are long; a corridor is about as wide as it is high.
     if thinnest != 2 and extent[thinnest] < 0.6 * extent[2]:
         axis = "xyz"[thinnest]
         warnings.append(
-            f"{cloud.scene_id}: {shown} m is thinnest along {axis}, but z is taken as up; pass "
-            f"--up {axis} if {axis} is up"
+            f"{shown} m is thinnest along {axis}, but z is taken as up; pass --up {axis} if "
+            f"{axis} is up"
         )
     return warnings
 
@@ -165,8 +170,7 @@ def _read_bin(path: Path) -> _Read:
     if size == 0 or size % row:
         raise ValueError(
             f"{path}: {size} bytes are no whole number of points of {row} bytes ({len(names)} "
-            "float32 "
-            f"{', '.join(names)}); {_AGAIN}"
+            f"float32 {', '.join(names)}); {_AGAIN}"
         )
     array = np.fromfile(path, dtype="<f4").reshape(-1, len(names))
     return {name: array[:, i] for i, name in enumerate(names)}, None
@@ -190,6 +194,7 @@ READERS: dict[str, Callable[[Path], _Read]] = {
     ".asc": _read_text,
     ".pts": _read_text,
 }
+SUFFIXES = tuple(READERS)
 """File name endings that :func:`read_cloud` knows."""
 
 
@@ -240,13 +245,11 @@ def _to_cloud(
     xyz = np.stack([columns[used[a] or ""].astype(np.float64) for a in "xyz"], axis=1)
     if len(xyz) == 0:
         raise ValueError(f"{path}: no points in the file")
-    valid: NDArray[np.bool_] = np.isfinite(xyz).all(axis=1)
+    valid = np.asarray(np.isfinite(xyz).all(axis=1))
     if not valid.all() and not drop_invalid:
         raise ValueError(
             f"{path}: {int((~valid).sum())} of {len(xyz)} points have coordinates that are not "
-            "finite; "
-            "remove them from the file, or pass --drop-invalid (drop_invalid=True) to leave them "
-            "out"
+            "finite; remove them from the file, or read it with drop_invalid=True to leave them out"
         )
     if not valid.any():
         raise ValueError(f"{path}: none of its {len(xyz)} points has finite coordinates")
@@ -258,7 +261,7 @@ def _to_cloud(
     if used["intensity"] is not None:
         extras["intensity"] = columns[used["intensity"]].astype(np.float32)
     cloud = PointCloud(
-        scene_id=path.stem.removesuffix(".pcd"),
+        scene_id=path.stem,
         xyz_m=local,
         color=_colors(columns, used, path),
         normal=normal,
@@ -297,9 +300,9 @@ def _colors(
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     if not np.isfinite(values).all() or low < 0 or high > 65535:
         raise ValueError(
-            f"{path}: columns {', '.join(str(n) for n in names)} hold {low:g}..{high:g} and are no "
-            "colours (0..1, 0..255 or 16 bit); name the columns (header line, structured array) or "
-            "leave them out"
+            f"{path}: columns {', '.join(str(n) for n in names)} hold {low:g}..{high:g} and are "
+            "no colours (0..1, 0..255 or 16 bit); name the columns (header line, structured "
+            "array) or leave them out"
         )
     if high > 255:
         values /= np.float32(257)

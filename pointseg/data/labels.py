@@ -31,8 +31,7 @@ class LabelMap:
         if not len(self.names) == len(self.raw_ids) == len(palette):
             raise ValueError(
                 f"label map {self.name!r}: {len(self.names)} names, {len(self.raw_ids)} raw ids "
-                "and "
-                f"{len(palette)} colours; expected as many of each"
+                f"and {len(palette)} colours; expected as many of each"
             )
         if len(set(self.raw_ids)) != len(self.raw_ids) or min(self.raw_ids) <= 0:
             raise ValueError(f"label map {self.name!r}: raw ids must be positive and distinct")
@@ -64,8 +63,8 @@ class LabelMap:
         bad = (train < IGNORE_INDEX) | (train >= self.num_classes)
         if bad.any():
             raise ValueError(
-                f"train ids of {self.name!r} are {IGNORE_INDEX}..{self.num_classes - 1}, "
-                f"got {train[bad].flat[0]}"
+                f"train ids of {self.name!r} are {IGNORE_INDEX}..{self.num_classes - 1}, got "
+                f"{train[bad].flat[0]}"
             )
         table = np.array((*self.raw_ids, 0), dtype=np.int32)  # index -1 is the last entry
         return table[train.astype(np.intp)]

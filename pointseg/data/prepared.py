@@ -47,8 +47,7 @@ def resolve_root(dataset: str, root: Path | str | None) -> Path:
         if not base:
             raise FileNotFoundError(
                 f"no data root for {dataset!r}: set data.root in the config, or the environment "
-                "variable "
-                f"POINTSEG_DATA to a folder that holds {dataset}/; {_advice(dataset)}"
+                f"variable POINTSEG_DATA to a folder that holds {dataset}/; {_advice(dataset)}"
             )
         root = Path(base) / dataset
         origin = "from POINTSEG_DATA; data.root in the config overrides it"

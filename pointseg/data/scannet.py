@@ -99,8 +99,8 @@ class ScanNetSettings:
     def __post_init__(self) -> None:
         if self.label_source not in get_args(LabelSource):
             raise ValueError(
-                f"label_source must be one of {', '.join(get_args(LabelSource))}, "
-                f"got {self.label_source!r}"
+                f"label_source must be one of {', '.join(get_args(LabelSource))}, got "
+                f"{self.label_source!r}"
             )
 
 
@@ -203,8 +203,7 @@ class ScanNetReader:
             )
             raise FileNotFoundError(
                 f"{have}: its {lack} file is missing beside it; {_AGAIN}, or remove this file to "
-                "go on "
-                "without instances"
+                "go on without instances"
             )
         if files.aggregation is not None and files.segments is not None:
             groups = read_aggregation(files.aggregation)
@@ -229,8 +228,8 @@ class ScanNetReader:
             wanted = SceneFiles.of(scene_dir).mesh.with_suffix(".labels.ply")
             raise FileNotFoundError(
                 f"{wanted}: no labels for this scene: neither this file nor an aggregation with "
-                "its "
-                f"segments is there; {_AGAIN}, or move it to scans_test if it has no annotation"
+                f"its segments is there; {_AGAIN}, or move it to scans_test if it has no "
+                "annotation"
             )
         return SCANNET20.to_train(nyu40), instances
 
@@ -247,14 +246,12 @@ class ScanNetReader:
         if len(stored) != len(xyz):
             raise ValueError(
                 f"{path}: {len(stored)} vertices, but {files.mesh.name} has {len(xyz)}; both must "
-                "be of "
-                f"the same release: {_AGAIN}"
+                f"be of the same release: {_AGAIN}"
             )
         if not np.array_equal(stored, xyz):
             raise ValueError(
                 f"{path}: vertices are not those of {files.mesh.name} (same number, other "
-                "positions); "
-                f"both must be of the same release: {_AGAIN}"
+                f"positions); both must be of the same release: {_AGAIN}"
             )
         labels = plyio.columns(vertex, ("label",), np.uint16, path, _AGAIN)[:, 0]
         return repair_nyu40(labels, files.scene_id, path).astype(np.int32)
@@ -292,8 +289,7 @@ def report_absent(
     if absent and require_all:
         raise FileNotFoundError(
             f"{root}: {len(absent)} of {len(listed)} scenes of split {split!r} are missing, among "
-            "them "
-            f"{', '.join(absent[:3])}; download them, or allow a partial split"
+            f"them {', '.join(absent[:3])}; download them, or allow a partial split"
         )
     if absent:
         logger.warning(

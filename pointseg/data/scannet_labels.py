@@ -38,8 +38,7 @@ def repair_nyu40(labels: NDArray[np.uint16], scene_id: str, path: Path) -> NDArr
         values = np.unique(labels[labels > _MAX_NYU40])
         raise ValueError(
             f"{path}: label {values[0]} (and {len(values) - 1} more values above {_MAX_NYU40}) is "
-            "no "
-            "nyu40 id: this is a file of the v1 release; download the v2 release of the scene "
+            "no nyu40 id: this is a file of the v1 release; download the v2 release of the scene "
             f"({path.name} with ScanNet's download script, without --v1)"
         )
     return labels
@@ -63,9 +62,8 @@ def read_categories(path: Path) -> dict[str, int]:
         found = rows.fieldnames or ()
         if "raw_category" not in found or "nyu40id" not in found:
             raise ValueError(
-                f"{path}: no columns raw_category and nyu40id (found: {', '.join(found[:5])} ...); "
-                "the "
-                f"v1 table is a different file, take {TSV_NAME} of the v2 release"
+                f"{path}: no columns raw_category and nyu40id (found: {', '.join(found[:5])} "
+                f"...); the v1 table is a different file, take {TSV_NAME} of the v2 release"
             )
         try:
             return {row["raw_category"]: int(row["nyu40id"] or 0) for row in rows}
@@ -102,8 +100,7 @@ def read_aggregation(path: Path) -> list[SegmentGroup]:
     if str(content.get("appId", "")).startswith("Aggregator.v1"):
         raise ValueError(
             f"{path}: written by {content['appId']}: this is a file of the v1 release; download "
-            "the "
-            "v2 release of the scene"
+            "the v2 release of the scene"
         )
     try:
         return [
@@ -129,8 +126,8 @@ def read_segments(path: Path, num_vertices: int) -> NDArray[np.int64]:
     if segments.shape != (num_vertices,):
         raise ValueError(
             f"{path}: segIndices has shape {segments.shape}, but the mesh has {num_vertices} "
-            "vertices; "
-            "segments and mesh must be of the same scene and release: download both again"
+            "vertices; segments and mesh must be of the same scene and release: download both "
+            "again"
         )
     return segments
 

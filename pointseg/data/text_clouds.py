@@ -52,8 +52,7 @@ def read_text(path: Path) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
     if announced is not None and announced != len(values):
         raise ValueError(
             f"{path}: {len(values)} points, but the first line says {announced}; the file is cut "
-            "off "
-            "or broken: export or copy it again"
+            "off or broken: export or copy it again"
         )
     if names is not None and len(names) != values.shape[1]:
         raise ValueError(
@@ -76,8 +75,8 @@ def _parse(data: list[bytes], first: int, path: Path) -> NDArray[np.float64]:
             if len(words) != expected or not all(map(_is_number, words)):
                 shown = line[:60].decode("latin-1")
                 raise ValueError(
-                    f"{path}: about line {number}: expected {expected} numbers, got {shown!r}; the "
-                    "file is cut off or broken: export or copy it again"
+                    f"{path}: about line {number}: expected {expected} numbers, got {shown!r}; "
+                    "the file is cut off or broken: export or copy it again"
                 ) from error
         raise ValueError(f"{path}: {error}") from error
 

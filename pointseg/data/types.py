@@ -66,8 +66,8 @@ class PointCloud:
         for name, array in self.extras.items():
             if array.shape[:1] != (self.num_points,):
                 raise ValueError(
-                    f"{self.scene_id}: extras[{name!r}] must have {self.num_points} rows, "
-                    f"got shape {array.shape}"
+                    f"{self.scene_id}: extras[{name!r}] must have {self.num_points} rows, got "
+                    f"shape {array.shape}"
                 )
         # A plain dict, since a mapping proxy cannot be sent to a worker; copied so that a caller's
         # later changes stay outside.

@@ -54,8 +54,8 @@ def _distort(
     if num_nodes.prod() > _MAX_GRID_NODES:
         raise ValueError(
             f"elastic distortion needs {num_nodes.prod():,} nodes {granularity_m} m apart for a "
-            "scene of "
-            f"{np.round(high - low, 1)} m; check the scene's units or use a larger granularity"
+            f"scene of {np.round(high - low, 1)} m; check the scene's units or use a larger "
+            "granularity"
         )
     nx, ny, nz = num_nodes.tolist()
     noise = rng.standard_normal((3, nz, ny, nx), dtype=np.float32)
