@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
 def label_file(trained: Trained, file: Path, args: argparse.Namespace) -> None:
     """Read one cloud, label it, and write its files into ``args.out``."""
     cloud = read_cloud(file, drop_invalid=args.drop_invalid)
-    cloud = to_metres_z_up(cloud, args.scale, args.up)
+    cloud = to_metres_z_up(cloud, args.scale, args.up).replace(scene_id=cloud_name(file))
     for warning in check_units(cloud):
         print(f"warning: {warning}", file=sys.stderr)
     cloud = with_features(cloud, trained.config.data.features, args.estimate_normals)

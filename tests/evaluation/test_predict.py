@@ -175,6 +175,15 @@ def test_a_folder_goes_on_after_a_bad_file(tmp_path, checkpoint, scene, labels, 
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "a.npy"), labels)
 
 
+def test_two_suffixes_are_both_left_out_of_the_names(tmp_path, small_root):
+    checkpoint = write_checkpoint(tmp_path / "lidar.pt", small_root, ["intensity", "height"])
+    rows = np.random.default_rng(0).uniform(0, 3, (50, 5)).astype(np.float32)
+    rows.tofile(tmp_path / "sweep.pcd.bin")
+    assert run(checkpoint, tmp_path / "sweep.pcd.bin", tmp_path / "out", "--no-page") == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"sweep.npy", "sweep.txt", "sweep.ply"}
+
+
 def test_inputs_are_safe(tmp_path, checkpoint, scene, capsys):
     np.save(tmp_path / "a.npy", table(scene))
     assert run(checkpoint, tmp_path / "a.npy", tmp_path, "--overwrite") == 2

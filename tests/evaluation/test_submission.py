@@ -69,7 +69,8 @@ def test_nothing_is_overwritten_unasked(tmp_path, predictions):
 
 
 def test_a_failed_write_leaves_nothing(tmp_path, predictions, monkeypatch):
-    def fail(*_):
+    def fail(path, *_):
+        path.write_bytes(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr("pointseg.evaluation.label_files.write_ply", fail)
