@@ -35,8 +35,8 @@ def read_text(path: Path) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
             if len(words) > 1 or announced is not None:
                 break
             announced = _point_count(words[0], path)
-        elif names is None or first == 0:
-            names = _column_names(words) or names
+        elif names is None:
+            names = _column_names(words)
             if _is_number(words[0]):
                 break  # a data line with something wrong in it: reported below
         else:
