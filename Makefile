@@ -27,8 +27,10 @@ MISSING := $(if $(wildcard pointseg/_C.so),,force)
 .DELETE_ON_ERROR:
 .PHONY: build demo test lint bench clean check-system force
 
+demo: START := $(shell date +%s)
 demo: build/.native-cpu
-	$(BIN)/pointseg demo
+	@echo "set-up took $$(( $$(date +%s) - $(START) )) s"
+	$(BIN)/pointseg demo $(DEMO_ARGS)
 
 build: build/.native
 

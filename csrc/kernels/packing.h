@@ -1,10 +1,11 @@
 // Voxel coordinates packed into one ordered 64-bit key.
 //
 // A key holds (batch, x, y, z) from the high bits to the low ones, each axis shifted to be
-// non-negative, so comparing keys compares coordinates lexicographically. Packing is linear: the key
-// of a voxel moved by (dx, dy, dz) is its key plus `key_delta(dx, dy, dz)`, as long as the moved voxel
-// stays inside the field. `kMaxCoord` keeps a margin for that: a voxel inside it may be rounded down
-// by a stride of up to `kMaxStride` and moved by up to `kMaxReach` without touching its neighbour field.
+// non-negative, so comparing keys compares coordinates lexicographically. Packing is linear: the
+// key of a voxel moved by (dx, dy, dz) is its key plus `key_delta(dx, dy, dz)`, as long as the
+// moved voxel stays inside the field. `kMaxCoord` keeps a margin for that: a voxel inside it may be
+// rounded down by a stride of up to `kMaxStride` and moved by up to `kMaxReach` without touching
+// its neighbour field.
 #pragma once
 
 #include <cstdint>

@@ -20,15 +20,16 @@ class Parallel {
   template <class F>
   void ranges(int64_t size, int64_t grain, const F& fn) const {
     if (size <= 0) return;
-    run_(0, size, grain,
-         [](int64_t begin, int64_t end, void* context) {
-           (*static_cast<const F*>(context))(begin, end);
-         },
-         const_cast<void*>(static_cast<const void*>(&fn)));
+    run_(
+        0, size, grain,
+        [](int64_t begin, int64_t end, void* context) {
+          (*static_cast<const F*>(context))(begin, end);
+        },
+        const_cast<void*>(static_cast<const void*>(&fn)));
   }
 
-  // fn(task) for every task in [0, count), each taken by whichever thread is free. The result may not
-  // depend on who takes what: a task owns what it writes.
+  // fn(task) for every task in [0, count), each taken by whichever thread is free. The result may
+  // not depend on who takes what: a task owns what it writes.
   template <class F>
   void tasks(int64_t count, const F& fn) const {
     std::atomic<int64_t> next{0};

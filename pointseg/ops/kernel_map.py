@@ -2,9 +2,11 @@
 
 Contract
 --------
-* Pair (i, o) belongs to tap k if and only if ``in_coords[i] == out_coords[o] + offsets[k]``, batch equal.
-* Pairs are grouped by block of 2,048 output voxels (in key order) and, inside a block, by tap, each group
-  in key order of the output. A block owns its output rows; in one group no output row comes twice.
+* Pair (i, o) belongs to tap k if and only if ``in_coords[i] == out_coords[o] + offsets[k]``,
+  batch equal.
+* Pairs are grouped by block of 2,048 output voxels (in key order) and, inside a block, by tap,
+  each group in key order of the output. A block owns its output rows; in one group no output row
+  comes twice.
 * Both grids hold unique voxels. Either may be empty. Offsets reach at most 1,024 voxels.
 * The result is the same for any number of threads.
 """
@@ -33,8 +35,8 @@ def kernel_map(
         offsets: int32 [K, 3], in units of the finest voxel: stride and dilation are multiplied in.
         in_order, out_order: int32, row of each sorted voxel; None where rows are sorted.
 
-    Returns:
-        in_rows int32 [E], out_rows int32 [E], segments int64 [blocks, K, 2] (begin and end of a group).
+    Returns: in_rows int32 [E], out_rows int32 [E], segments int64 [blocks, K, 2] (begin and end
+        of a group).
     """
     in_rows, out_rows, segments = native("kernel_map")(
         in_keys, in_order, out_keys, out_order, offsets.to(torch.int32).contiguous()

@@ -2,12 +2,12 @@
 
 Contract
 --------
-* ``out[o] = bias + sum over taps k, in order, of sum over pairs (i, o) of tap k of feats[i] @ weight[k]``.
-  An output voxel without neighbours is `bias`, or zero.
-* float32 and float64 compute in their own precision; float16 and bfloat16 are storage: products and sums
-  are float32 and are rounded once, at the end.
-* Differentiable in feats, weight and bias. The gradient of `feats` is the convolution over the swapped
-  map with the transposed weights; that of `weight` sums over pairs in map order.
+* ``out[o] = bias + sum over taps k, in order, of sum over pairs (i, o) of tap k of feats[i] @
+  weight[k]``. An output voxel without neighbours is `bias`, or zero.
+* float32 and float64 compute in their own precision; float16 and bfloat16 are storage: products
+  and sums are float32 and are rounded once, at the end.
+* Differentiable in feats, weight and bias. The gradient of `feats` is the convolution over the
+  swapped map with the transposed weights; that of `weight` sums over pairs in map order.
 * Deterministic, forward and backward: the same bits for any number of threads.
 * Memory beyond inputs and outputs: the packed weights. Never a buffer of pairs x channels.
 * No rows in, or no pairs, give the bias, or zeros; gradients are zeros.
@@ -126,7 +126,9 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     grad_feats = grad_weight = grad_bias = None
     if ctx.needs_input_grad[0]:
         if swapped[0] is None:
-            raise RuntimeError("sparse_conv: the gradient of feats needs the swapped map as an input")
+            raise RuntimeError(
+                "sparse_conv: the gradient of feats needs the swapped map as an input"
+            )
         grad_feats = torch.ops.pointseg.sparse_conv(
             grad_out, weight.transpose(1, 2), None, *swapped, feats.shape[0], None, None, None
         )

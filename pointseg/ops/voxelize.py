@@ -5,7 +5,8 @@ Contract
 * A point falls into voxel ``floor(xyz / voxel_size)``, computed in the dtype of the points.
 * Voxels come out sorted by (batch, x, y, z), each once, whatever the order of the points.
 * Inside a voxel, points keep their input order: "first" is the one with the lowest row.
-* Coordinates must lie in +-63,488 voxels and batches in 0..4095; beyond that is an error, never a wrap.
+* Coordinates must lie in +-63,488 voxels and batches in 0..4095; beyond that is an error, never a
+  wrap.
 * Integers in, integers out: nothing here is differentiable but the mean of `voxel_reduce`.
 * The result is the same for any number of threads. No points give no voxels.
 """
@@ -64,7 +65,9 @@ def check_coords(coords: Tensor) -> None:
     if coords.dtype != torch.int32:
         raise TypeError(f"coords: expected int32, got {coords.dtype}")
     if coords.dim() != 2 or coords.shape[1] != 4:
-        raise ValueError(f"coords: expected shape [N, 4] (batch, x, y, z), got {list(coords.shape)}")
+        raise ValueError(
+            f"coords: expected shape [N, 4] (batch, x, y, z), got {list(coords.shape)}"
+        )
 
 
 def voxel_keys(coords: Tensor) -> Tensor:
@@ -120,7 +123,7 @@ def _check_cells(xyz: Tensor, cells: Tensor, voxel_size: float) -> None:
         return
     low, high = cells.amin(0).tolist(), cells.amax(0).tolist()
     for axis, name in enumerate("xyz"):
-        if -MAX_COORD <= low[axis] and high[axis] <= MAX_COORD:
+        if low[axis] >= -MAX_COORD and high[axis] <= MAX_COORD:
             continue  # NaN fails both
         bad = ~(cells[:, axis].abs() <= MAX_COORD)
         value = xyz[bad, axis][0].item()
@@ -142,16 +145,18 @@ def voxel_reduce(
     Args:
         values: [P, C] or [P].
         voxelization: where the points fell.
-        reduce: ``"first"``: the point with the lowest row; ``"mean"``: over all points, float only,
-            differentiable; ``"majority"``: the most frequent label of int values [P], the lowest of
-            several, `ignore_index` where a voxel holds nothing else. Other negative labels are refused.
+        reduce: ``"first"``: the point with the lowest row; ``"mean"``: over all points, float
+            only, differentiable; ``"majority"``: the most frequent label of int values [P], the
+            lowest of several, `ignore_index` where a voxel holds nothing else. Other negative
+            labels are refused.
 
     Returns:
         [N, C] or [N], dtype of `values`.
     """
     if values.shape[:1] != (voxelization.num_points,):
         raise ValueError(
-            f"values: expected {voxelization.num_points} rows, one per point, got {list(values.shape)}"
+            f"values: expected {voxelization.num_points} rows, one per point, "
+            f"got {list(values.shape)}"
         )
     if reduce == "first":
         return values[voxelization.order[voxelization.starts[:-1]]]
@@ -167,17 +172,23 @@ def voxel_reduce(
 
 def _majority(labels: Tensor, voxelization: Voxelization, ignore_index: int) -> Tensor:
     if labels.dim() != 1 or labels.is_floating_point():
-        raise ValueError(f"values: a majority needs int [P], got {labels.dtype} {list(labels.shape)}")
+        raise ValueError(
+            f"values: a majority needs int [P], got {labels.dtype} {list(labels.shape)}"
+        )
     valid = labels != ignore_index
     label, voxel = labels[valid].long(), voxelization.inverse[valid]
-    result = torch.full((voxelization.num_voxels,), ignore_index, dtype=labels.dtype, device=labels.device)
+    result = torch.full(
+        (voxelization.num_voxels,), ignore_index, dtype=labels.dtype, device=labels.device
+    )
     if label.numel() == 0:
         return result
     low, high = label.min().item(), label.max().item()
     if low < 0:
         raise ValueError(f"values: label {low} is negative and not ignore_index ({ignore_index})")
     num_labels = int(high) + 1
-    votes = torch.bincount(voxel * num_labels + label, minlength=voxelization.num_voxels * num_labels)
+    votes = torch.bincount(
+        voxel * num_labels + label, minlength=voxelization.num_voxels * num_labels
+    )
     most, winner = votes.view(-1, num_labels).max(1)
     # max() may name any of several equal maxima: take the lowest label.
     winner = (votes.view(-1, num_labels) == most[:, None]).to(torch.uint8).argmax(1)
@@ -203,12 +214,18 @@ def _sort_keys_fake(keys: Tensor) -> tuple[Tensor, Tensor]:
 def _voxelize_fake(coords: Tensor) -> tuple[Tensor, ...]:
     num_voxels = torch.library.get_ctx().new_dynamic_size()
 
-    def indices(size: int) -> Tensor:
+    def indices(size: int | torch.SymInt) -> Tensor:
         return coords.new_empty(size, dtype=torch.int64)
 
     num_points = coords.shape[0]
     voxels = coords.new_empty(num_voxels, 4)
-    return voxels, indices(num_voxels), indices(num_points), indices(num_points), indices(num_voxels + 1)
+    return (
+        voxels,
+        indices(num_voxels),
+        indices(num_points),
+        indices(num_points),
+        indices(num_voxels + 1),
+    )
 
 
 register("voxel_keys", _voxel_keys_fake)

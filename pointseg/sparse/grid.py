@@ -18,10 +18,10 @@ MAX_STRIDE = 1024
 class VoxelGrid:
     """N unique voxels of B scenes.
 
-    Coordinates are int32 (batch, x, y, z) in units of the finest voxel; on a grid of stride t they are
-    multiples of t. A grid is a value: coordinates never change. What is derived from them (sorted keys,
-    coarser grids, kernel maps) is kept in a private cache, which lives as long as the grid and is no
-    part of what is pickled.
+    Coordinates are int32 (batch, x, y, z) in units of the finest voxel; on a grid of stride t
+    they are multiples of t. A grid is a value: coordinates never change. What is derived from
+    them (sorted keys, coarser grids, kernel maps) is kept in a private cache, which lives as long
+    as the grid and is no part of what is pickled.
 
     Args:
         coords: int32 [N, 4], unique, in any order.
@@ -50,7 +50,9 @@ class VoxelGrid:
         self._set(coords, keys, None if in_order else order.int(), stride, num_scenes)
 
     @classmethod
-    def _sorted(cls, coords: Tensor, keys: Tensor, stride: int, num_scenes: int | None) -> VoxelGrid:
+    def _sorted(
+        cls, coords: Tensor, keys: Tensor, stride: int, num_scenes: int | None
+    ) -> VoxelGrid:
         """A grid whose rows are known to be unique and sorted."""
         grid = cls.__new__(cls)
         grid._set(coords, keys, None, stride, num_scenes)
@@ -80,7 +82,9 @@ class VoxelGrid:
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
-        return f"VoxelGrid({self.num_voxels} voxels, {self.num_scenes} scenes, stride {self.stride})"
+        return (
+            f"VoxelGrid({self.num_voxels} voxels, {self.num_scenes} scenes, stride {self.stride})"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_coarser": {}, "_maps": {}}
@@ -158,7 +162,9 @@ class VoxelGrid:
         grids = {1: self}
         for stride, spec in sorted(plan, key=lambda entry: entry[0]):
             if stride not in grids:
-                raise ValueError(f"plan: no kernel leads to stride {stride}, only to {sorted(grids)}")
+                raise ValueError(
+                    f"plan: no kernel leads to stride {stride}, only to {sorted(grids)}"
+                )
             grid = grids[stride]
             grid.kernel_map(spec).transposed()
             grids.setdefault(stride * spec.stride, grid.downsample(spec.stride))

@@ -19,8 +19,9 @@ class KernelMap:
         spec: the kernel.
         num_in, num_out: rows of the input and of the output.
         in_rows, out_rows: int32 [E].
-        segments: int64 [blocks, K, 2]; the pairs of (block, tap k) are rows ``begin:end`` of the lists. A
-            block owns its output rows exclusively, and in a segment no output row comes twice.
+        segments: int64 [blocks, K, 2]; the pairs of (block, tap k) are rows ``begin:end`` of the
+            lists. A block owns its output rows exclusively, and in a segment no output row comes
+            twice.
     """
 
     spec: KernelSpec
@@ -44,7 +45,8 @@ class KernelMap:
     def transposed(self) -> KernelMap:
         """The map with input and output swapped; tap k keeps its index. Built once.
 
-        A symmetric kernel needs nothing built: the pairs of tap k turned around are those of its mirror.
+        A symmetric kernel needs nothing built: the pairs of tap k turned around are those of its
+            mirror.
         """
         if not self._swapped:
             if self.spec.is_symmetric and self.num_in == self.num_out:

@@ -14,9 +14,10 @@ SHAPES = ("cube", "cross")
 class KernelSpec:
     """A kernel over voxels: K taps with integer offsets.
 
-    Taps of an odd size reach from -r to r, of an even size from 0 to size - 1. A cube runs x fastest, then
-    y, then z, each axis ascending. A cross is the centre, then for x, y and z in turn +1..+r, -r..-1. This is
-    MinkowskiEngine's order, so its weights load without permuting them.
+    Taps of an odd size reach from -r to r, of an even size from 0 to size - 1. A cube runs x
+    fastest, then y, then z, each axis ascending. A cross is the centre, then for x, y and z in
+    turn +1..+r, -r..-1. This is MinkowskiEngine's order, so its weights load without permuting
+    them.
 
     Attributes:
         size: taps along an axis, >= 1.

@@ -24,14 +24,16 @@ using torch::stable::Tensor;
 inline Parallel torch_threads() {
   return Parallel(
       [](int64_t begin, int64_t end, int64_t grain, Parallel::Body body, void* context) {
-        torch::stable::parallel_for(begin, end, grain, [&](int64_t b, int64_t e) { body(b, e, context); });
+        torch::stable::parallel_for(begin, end, grain,
+                                    [&](int64_t b, int64_t e) { body(b, e, context); });
       },
       torch::stable::get_num_threads());
 }
 
 inline void check_matrix(const Tensor& t, const char* name, int64_t dims, ScalarType dtype) {
   STD_TORCH_CHECK(t.dim() == dims, name, ": expected ", dims, " dimensions, got ", t.dim());
-  STD_TORCH_CHECK(t.scalar_type() == dtype, name, ": expected dtype ", dtype, ", got ", t.scalar_type());
+  STD_TORCH_CHECK(t.scalar_type() == dtype, name, ": expected dtype ", dtype, ", got ",
+                  t.scalar_type());
   STD_TORCH_CHECK(t.is_contiguous(), name, ": expected a contiguous tensor");
 }
 
@@ -67,8 +69,9 @@ inline MapArrays map_arrays(const Tensor& in_rows, const Tensor& out_rows, const
   check_matrix(in_rows, "in_rows", 1, ScalarType::Int);
   check_matrix(out_rows, "out_rows", 1, ScalarType::Int);
   check_matrix(segments, "segments", 3, ScalarType::Long);
-  STD_TORCH_CHECK(in_rows.size(0) == out_rows.size(0), "in_rows and out_rows: expected equal lengths, got ",
-                  in_rows.size(0), " and ", out_rows.size(0));
+  STD_TORCH_CHECK(in_rows.size(0) == out_rows.size(0),
+                  "in_rows and out_rows: expected equal lengths, got ", in_rows.size(0), " and ",
+                  out_rows.size(0));
   STD_TORCH_CHECK(segments.size(2) == 2, "segments: expected shape [blocks, taps, 2]");
   return {cptr<int32_t>(in_rows), cptr<int32_t>(out_rows), cptr<int64_t>(segments),
           segments.size(0),       segments.size(1),        in_rows.size(0)};

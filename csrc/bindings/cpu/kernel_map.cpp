@@ -22,8 +22,9 @@ struct Columns {
     for (int64_t k = 0; k < num_taps; ++k) {
       const int32_t* o = offsets + 3 * k;
       for (int axis = 0; axis < 3; ++axis)
-        STD_TORCH_CHECK(o[axis] >= -kMaxReach && o[axis] <= kMaxReach, "offsets: tap ", k, " reaches ",
-                        o[axis], " voxels along ", "xyz"[axis], ", the limit is ", kMaxReach);
+        STD_TORCH_CHECK(o[axis] >= -kMaxReach && o[axis] <= kMaxReach, "offsets: tap ", k,
+                        " reaches ", o[axis], " voxels along ", "xyz"[axis], ", the limit is ",
+                        kMaxReach);
       groups[{o[0], o[1]}].emplace_back(o[2], static_cast<int32_t>(k));
     }
     for (auto& [xy, taps] : groups) {
@@ -61,28 +62,25 @@ Groups place_groups(const Tensor& like, const std::vector<int64_t>& counts, int6
   return groups;
 }
 
-std::tuple<Tensor, Tensor, Tensor> kernel_map(const Tensor& in_keys, const std::optional<Tensor>& in_order,
+std::tuple<Tensor, Tensor, Tensor> kernel_map(const Tensor& in_keys,
+                                              const std::optional<Tensor>& in_order,
                                               const Tensor& out_keys,
                                               const std::optional<Tensor>& out_order,
                                               const Tensor& offsets) {
   check_matrix(in_keys, "in_keys", 1, ScalarType::Long);
   check_matrix(out_keys, "out_keys", 1, ScalarType::Long);
   check_matrix(offsets, "offsets", 2, ScalarType::Int);
-  STD_TORCH_CHECK(offsets.size(1) == 3 && offsets.size(0) > 0, "offsets: expected shape [K, 3] with K > 0");
+  STD_TORCH_CHECK(offsets.size(1) == 3 && offsets.size(0) > 0,
+                  "offsets: expected shape [K, 3] with K > 0");
   if (in_order) check_matrix(*in_order, "in_order", 1, ScalarType::Int);
   if (out_order) check_matrix(*out_order, "out_order", 1, ScalarType::Int);
 
   const int64_t num_taps = offsets.size(0);
   const Columns columns(cptr<int32_t>(offsets), num_taps);
-  const cpu::MapSearch search{cptr<int64_t>(in_keys),
-                              in_order ? cptr<int32_t>(*in_order) : nullptr,
-                              in_keys.size(0),
-                              cptr<int64_t>(out_keys),
-                              out_order ? cptr<int32_t>(*out_order) : nullptr,
-                              out_keys.size(0),
-                              columns.columns.data(),
-                              static_cast<int64_t>(columns.columns.size()),
-                              num_taps};
+  const cpu::MapSearch search{
+      cptr<int64_t>(in_keys),  in_order ? cptr<int32_t>(*in_order) : nullptr,   in_keys.size(0),
+      cptr<int64_t>(out_keys), out_order ? cptr<int32_t>(*out_order) : nullptr, out_keys.size(0),
+      columns.columns.data(),  static_cast<int64_t>(columns.columns.size()),    num_taps};
   std::vector<int64_t> counts(cpu::num_blocks(search.num_out) * num_taps);
   cpu::count_pairs(search, counts.data(), torch_threads());
   Groups groups = place_groups(in_keys, counts, num_taps);
@@ -110,7 +108,8 @@ std::tuple<Tensor, Tensor, Tensor> swap_kernel_map(const Tensor& in_rows, const 
 
 STABLE_TORCH_LIBRARY_FRAGMENT(pointseg, m) {
   m.def(
-      "kernel_map(Tensor in_keys, Tensor? in_order, Tensor out_keys, Tensor? out_order, Tensor offsets) "
+      "kernel_map(Tensor in_keys, Tensor? in_order, Tensor out_keys, Tensor? out_order, Tensor "
+      "offsets) "
       "-> (Tensor in_rows, Tensor out_rows, Tensor segments)");
   m.def(
       "swap_kernel_map(Tensor in_rows, Tensor out_rows, Tensor segments, SymInt num_in) "

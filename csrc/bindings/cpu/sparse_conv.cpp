@@ -7,7 +7,8 @@ namespace pointseg {
 namespace {
 
 void check_conv(const Tensor& feats, const char* name, int64_t channels) {
-  STD_TORCH_CHECK(feats.dim() == 2 && feats.is_contiguous(), name, ": expected a contiguous [N, C] tensor");
+  STD_TORCH_CHECK(feats.dim() == 2 && feats.is_contiguous(), name,
+                  ": expected a contiguous [N, C] tensor");
   STD_TORCH_CHECK(channels < 0 || feats.size(1) == channels, name, ": expected ", channels,
                   " channels, got ", feats.size(1));
 }
@@ -16,20 +17,23 @@ void check_conv(const Tensor& feats, const char* name, int64_t channels) {
 // between.
 bool is_half(ScalarType t) { return t == ScalarType::Half || t == ScalarType::BFloat16; }
 
-Tensor widened(const Tensor& t) { return is_half(t.scalar_type()) ? torch::stable::to(t, ScalarType::Float) : t; }
+Tensor widened(const Tensor& t) {
+  return is_half(t.scalar_type()) ? torch::stable::to(t, ScalarType::Float) : t;
+}
 
 Tensor sparse_conv(const Tensor& feats, const Tensor& weight, const std::optional<Tensor>& bias,
-                   const Tensor& in_rows, const Tensor& out_rows, const Tensor& segments, int64_t num_out) {
+                   const Tensor& in_rows, const Tensor& out_rows, const Tensor& segments,
+                   int64_t num_out) {
   const ScalarType dtype = feats.scalar_type();
   check_conv(feats, "feats", -1);
   STD_TORCH_CHECK(weight.dim() == 3 && weight.scalar_type() == dtype,
                   "weight: expected [K, C_in, C_out] in the dtype of feats");
   const MapArrays map = map_arrays(in_rows, out_rows, segments);
-  STD_TORCH_CHECK(weight.size(0) == map.num_taps && weight.size(1) == feats.size(1), "weight: expected [",
-                  map.num_taps, ", ", feats.size(1), ", C_out], got [", weight.size(0), ", ", weight.size(1),
-                  ", ", weight.size(2), "]");
-  STD_TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == weight.size(2) && bias->is_contiguous() &&
-                            bias->scalar_type() == dtype),
+  STD_TORCH_CHECK(weight.size(0) == map.num_taps && weight.size(1) == feats.size(1),
+                  "weight: expected [", map.num_taps, ", ", feats.size(1), ", C_out], got [",
+                  weight.size(0), ", ", weight.size(1), ", ", weight.size(2), "]");
+  STD_TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == weight.size(2) &&
+                            bias->is_contiguous() && bias->scalar_type() == dtype),
                   "bias: expected a contiguous [C_out] tensor in the dtype of feats");
   STD_TORCH_CHECK(num_out >= 0, "num_out: expected a count, got ", num_out);
 
@@ -43,10 +47,10 @@ Tensor sparse_conv(const Tensor& feats, const Tensor& weight, const std::optiona
         const auto& kernels = cpu::conv_kernels<scalar_t>();
         Tensor packed = empty(in, {map.num_taps * kernels.packed_size(in_channels, out_channels)},
                               in.scalar_type());
-        kernels.pack(cptr<scalar_t>(w), map.num_taps, in_channels, out_channels, w.stride(0), w.stride(1),
-                     w.stride(2), mptr<scalar_t>(packed), parallel);
-        kernels.forward({cptr<scalar_t>(in), mptr<scalar_t>(out), in_channels, out_channels, map.in_rows,
-                         map.out_rows, map.segments, map.num_blocks, map.num_taps},
+        kernels.pack(cptr<scalar_t>(w), map.num_taps, in_channels, out_channels, w.stride(0),
+                     w.stride(1), w.stride(2), mptr<scalar_t>(packed), parallel);
+        kernels.forward({cptr<scalar_t>(in), mptr<scalar_t>(out), in_channels, out_channels,
+                         map.in_rows, map.out_rows, map.segments, map.num_blocks, map.num_taps},
                         cptr<scalar_t>(packed), parallel);
       }),
       ScalarType::Float, ScalarType::Double);
@@ -86,8 +90,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(pointseg, m) {
 
 // The swapped map is there for the backward pass alone, which finds it among the inputs.
 Tensor sparse_conv_op(const Tensor& feats, const Tensor& weight, const std::optional<Tensor>& bias,
-                      const Tensor& in_rows, const Tensor& out_rows, const Tensor& segments, int64_t num_out,
-                      const std::optional<Tensor>&, const std::optional<Tensor>&,
+                      const Tensor& in_rows, const Tensor& out_rows, const Tensor& segments,
+                      int64_t num_out, const std::optional<Tensor>&, const std::optional<Tensor>&,
                       const std::optional<Tensor>&) {
   return sparse_conv(feats, weight, bias, in_rows, out_rows, segments, num_out);
 }

@@ -1,7 +1,7 @@
 // voxel_keys, sort_keys, voxelize: see pointseg/ops/voxelize.py for the contract.
 #include "../../kernels/cpu/voxelize.h"
 
-#include "../../kernels/packing.h"
+#include "../key_range.h"
 #include "common.h"
 
 namespace pointseg {
@@ -19,15 +19,7 @@ Tensor voxel_keys(const Tensor& coords) {
   Tensor keys = empty(coords, {n}, ScalarType::Long);
   const auto* rows = cptr<int32_t>(coords);
   const int64_t bad = cpu::pack_keys(rows, n, mptr<int64_t>(keys), torch_threads());
-  if (bad >= 0) {
-    const int32_t* row = rows + 4 * bad;
-    for (int axis = 1; axis < 4; ++axis)
-      STD_TORCH_CHECK(row[axis] >= -kMaxCoord && row[axis] <= kMaxCoord, "coords: ", "bxyz"[axis], " = ",
-                      row[axis], " at row ", bad, " is outside [", -kMaxCoord, ", ", kMaxCoord,
-                      "]; use a larger voxel size, or move the scene to the origin");
-    STD_TORCH_CHECK(false, "coords: batch index ", row[0], " at row ", bad, " is outside [0, ", kMaxBatch,
-                    "]");
-  }
+  if (bad >= 0) fail_outside_key_range(rows + 4 * bad, bad);
   return keys;
 }
 
@@ -56,8 +48,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> voxelize(const Tensor& coords
   Tensor voxel_key = empty(coords, {num_voxels}, ScalarType::Long);
   Tensor inverse = empty(coords, {num_points}, ScalarType::Long);
   Tensor starts = empty(coords, {num_voxels + 1}, ScalarType::Long);
-  cpu::distinct_runs(cptr<int64_t>(sorted), cptr<int64_t>(order), num_points, mptr<int64_t>(voxel_key),
-                     mptr<int32_t>(voxels), mptr<int64_t>(starts), mptr<int64_t>(inverse));
+  cpu::distinct_runs(cptr<int64_t>(sorted), cptr<int64_t>(order), num_points,
+                     mptr<int64_t>(voxel_key), mptr<int32_t>(voxels), mptr<int64_t>(starts),
+                     mptr<int64_t>(inverse));
   return {voxels, voxel_key, inverse, order, starts};
 }
 

@@ -14,7 +14,8 @@ void walk_block(const MapSearch& s, int64_t block, const Emit& emit) {
   const int64_t* in_end = s.in_keys + s.num_in;
   for (int64_t c = 0; c < s.num_columns; ++c) {
     const TapColumn column = s.columns[c];
-    const int64_t* place = std::lower_bound(s.in_keys, in_end, s.out_keys[begin] + column.low_delta);
+    const int64_t* place =
+        std::lower_bound(s.in_keys, in_end, s.out_keys[begin] + column.low_delta);
     for (int64_t out = begin; out < end; ++out) {
       const int64_t low = s.out_keys[out] + column.low_delta;
       while (place < in_end && *place < low) ++place;

@@ -1,9 +1,9 @@
 // Kernel maps: for every output voxel and every tap of a kernel, the input voxel that lies there.
 //
-// The map is a list of pairs (input row, output row), grouped by block of `kBlockRows` output voxels
-// and, inside a block, by tap. A block owns its output rows: no other block holds a pair of them, and no
-// output row occurs twice in one group. So a kernel that walks one block at a time may accumulate into
-// its rows without locks, in an order that no number of threads changes.
+// The map is a list of pairs (input row, output row), grouped by block of `kBlockRows` output
+// voxels and, inside a block, by tap. A block owns its output rows: no other block holds a pair of
+// them, and no output row occurs twice in one group. So a kernel that walks one block at a time may
+// accumulate into its rows without locks, in an order that no number of threads changes.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ struct TapColumn {
   const int32_t* tap;  // tap[j] = index of the tap `j` above the lowest, -1 where there is none
 };
 
-// What to search: sorted keys of both grids; `*_order` maps a sorted position to its row, null where
-// rows are sorted already.
+// What to search: sorted keys of both grids; `*_order` maps a sorted position to its row, null
+// where rows are sorted already.
 struct MapSearch {
   const int64_t* in_keys;
   const int32_t* in_order;

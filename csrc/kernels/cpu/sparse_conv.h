@@ -1,5 +1,5 @@
-// Sparse convolution as a fused loop over the pairs of a kernel map: no gathered copy of the input, no
-// buffer of products. One source, compiled once per instruction set (`sparse_conv_isa.cpp`).
+// Sparse convolution as a fused loop over the pairs of a kernel map: no gathered copy of the input,
+// no buffer of products. One source, compiled once per instruction set (`sparse_conv_isa.cpp`).
 #pragma once
 
 #include <cstdint>

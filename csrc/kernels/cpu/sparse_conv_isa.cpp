@@ -1,13 +1,13 @@
-// The arithmetic of `sparse_conv.h` for one instruction set: POINTSEG_ISA names it, the compiler flags
-// of this object allow it.
+// The arithmetic of `sparse_conv.h` for one instruction set: POINTSEG_ISA names it, the compiler
+// flags of this object allow it.
 //
 // Forward. Weights are packed in panels of `kPanel` output channels, so one panel of one tap is a
-// contiguous [in_channels, kPanel] matrix. A tile of kRows pairs keeps its kRows x kPanel outputs in
-// registers while the panel streams by: inputs are read in place through row pointers, outputs are
-// loaded, updated and stored in place.
+// contiguous [in_channels, kPanel] matrix. A tile of kRows pairs keeps its kRows x kPanel outputs
+// in registers while the panel streams by: inputs are read in place through row pointers, outputs
+// are loaded, updated and stored in place.
 //
-// Weight gradient. A tile of kRows x kPanel weights stays in registers while the pairs of one tap and
-// block stream by as outer products.
+// Weight gradient. A tile of kRows x kPanel weights stays in registers while the pairs of one tap
+// and block stream by as outer products.
 #include <algorithm>
 #include <cstring>
 
@@ -148,8 +148,8 @@ void forward(const ConvArgs<T>& a, const T* packed, const Parallel& parallel) {
   });
 }
 
-// grad[first + r][co0 ..] += sum over pairs of in[ci0 + r] * grad_out[co0 ..] for the rows r of the tile
-// with ci0 + r >= first. Columns past `valid` are neither read nor written.
+// grad[first + r][co0 ..] += sum over pairs of in[ci0 + r] * grad_out[co0 ..] for the rows r of the
+// tile with ci0 + r >= first. Columns past `valid` are neither read nor written.
 template <typename T, int R, int V, bool kWide>
 void grad_tile(const WeightGradArgs<T>& a, int64_t begin, int64_t end, int64_t ci0, int64_t first,
                int64_t co0, int64_t valid, T* grad) {
@@ -172,8 +172,8 @@ void grad_tile(const WeightGradArgs<T>& a, int64_t begin, int64_t end, int64_t c
   }
 }
 
-// All tiles of one (block, tap) and panel. The last tile of R rows may reach back over rows that are
-// done; fewer than R input channels go one by one.
+// All tiles of one (block, tap) and panel. The last tile of R rows may reach back over rows that
+// are done; fewer than R input channels go one by one.
 template <typename T, int V, bool kWide>
 void grad_panel(const WeightGradArgs<T>& a, int64_t begin, int64_t end, int64_t co0, int64_t valid,
                 T* grad) {

@@ -19,8 +19,8 @@ int bits_for(uint64_t largest) {
   return bits;
 }
 
-// The fields of a set of keys squeezed to the bits that differ: a room needs 25, not 63, which saves
-// half of the radix passes.
+// The fields of a set of keys squeezed to the bits that differ: a room needs 25, not 63, which
+// saves half of the radix passes.
 struct Squeeze {
   std::array<int32_t, 4> low;
   std::array<int, 4> shift;

@@ -23,8 +23,9 @@ void sort_keys(const int64_t* keys, int64_t n, int64_t* sorted, int64_t* order, 
 // Number of distinct values in n sorted keys.
 int64_t count_distinct(const int64_t* sorted, int64_t n);
 
-// The runs of equal keys: run v is sorted[starts[v] : starts[v + 1]] and has key voxel_keys[v], which
-// unpacks to coords[v]; inverse[row] = v for every row of the run. starts has one more entry than runs.
+// The runs of equal keys: run v is sorted[starts[v] : starts[v + 1]] and has key voxel_keys[v],
+// which unpacks to coords[v]; inverse[row] = v for every row of the run. starts has one more entry
+// than runs.
 void distinct_runs(const int64_t* sorted, const int64_t* order, int64_t n, int64_t* voxel_keys,
                    int32_t* coords, int64_t* starts, int64_t* inverse);
 

@@ -1,0 +1,8 @@
+"""Measurements side by side: ours and what a user would otherwise run, on one input."""
+
+from __future__ import annotations
+
+from pointseg.benchmark.report import Row, header, markdown_table, print_table, write_json
+from pointseg.benchmark.suites import SUITES, Options
+
+__all__ = ["SUITES", "Options", "Row", "header", "markdown_table", "print_table", "write_json"]

@@ -1,0 +1,104 @@
+"""Rows of a benchmark, and what has to be known of the machine to read them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+# Units in which more is better; in all others less is.
+RATES = ("GFLOP/s", "GB/s", "scenes/s")
+BUSY_LOAD = 0.5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case, measured for us and for one other way; `ratio` > 1 says that ours is better."""
+
+    suite: str
+    case: str
+    unit: str
+    ours: float
+    other: str
+    other_value: float
+    ratio: float
+
+    @classmethod
+    def compare(
+        cls, suite: str, case: str, unit: str, ours: float, other: str, other_value: float
+    ) -> Row:
+        better, worse = (ours, other_value) if unit in RATES else (other_value, ours)
+        return cls(suite, case, unit, ours, other, other_value, better / worse)
+
+
+def header(suite: str, threads: int, quick: bool) -> dict[str, Any]:
+    """What was measured on: processor, versions, threads, and whether the machine was quiet."""
+    load = os.getloadavg()[0]
+    return {
+        "suite": suite,
+        "quick": quick,
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "instruction_set": torch.ops.pointseg.cpu_isa(),
+        "threads": threads,
+        "load_average": round(load, 2),
+        "busy": load > BUSY_LOAD,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": platform.platform(),
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def print_table(head: dict[str, Any], rows: Sequence[Row]) -> None:
+    """Print header and rows for a reader at a terminal."""
+    console = Console()
+    table = Table(title=f"{head['cpu']}, {head['instruction_set']}, {head['threads']} threads")
+    for column in ("suite", "case", "unit", "ours", "other", "value", "ratio"):
+        table.add_column(
+            column, justify="left" if column in ("suite", "case", "other") else "right"
+        )
+    for row in rows:
+        values = (f"{row.ours:.4g}", row.other, f"{row.other_value:.4g}", f"{row.ratio:.2f}")
+        table.add_row(row.suite, row.case, row.unit, *values)
+    console.print(table)
+    if head["busy"]:
+        console.print(
+            f"[bold red]The machine was busy (load average {head['load_average']}): "
+            "these figures are not to be trusted.[/]"
+        )
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """The rows as a markdown table."""
+    lines = ["| case | unit | ours | other | value | ratio |", "|---|---|---:|---|---:|---:|"]
+    lines += [
+        f"| {r.case} | {r.unit} | {r.ours:.4g} | {r.other} | {r.other_value:.4g} | {r.ratio:.1f} |"
+        for r in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_json(path: Path, head: dict[str, Any], rows: Sequence[Row]) -> None:
+    """Write header and rows, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    document = {"header": head, "rows": [asdict(row) for row in rows]}
+    temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,56 @@
+"""Medians of repeated calls, and the peak of what a call allocates."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use `count` threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def median_ms(call: Callable[[], Any], repeats: int) -> float:
+    """Median wall time of `call` in milliseconds, after one call to warm up."""
+    call()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1e3
+
+
+def best_ms(call: Callable[[], Any], repeats: int, counts: Sequence[int]) -> float:
+    """The best median over several numbers of threads."""
+    best = float("inf")
+    for count in counts:
+        with threads(count):
+            best = min(best, median_ms(call, repeats))
+    return best
+
+
+def peak_mib(call: Callable[[], Any]) -> float:
+    """Most that torch's allocator held at once beyond what it held before `call`, in MiB."""
+    call()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        call()
+    held = peak = 0
+    records = [event for event in trace.events() or () if event.name == "[memory]"]
+    for event in sorted(records, key=lambda record: record.time_range.start):
+        held += event.cpu_memory_usage
+        peak = max(peak, held)
+    return peak / 2**20
