@@ -90,7 +90,7 @@ class Shell:
         space.contents.add(curtains(rng, opening, sides), (x, y, 0.0), yaw)
         for side, there in zip((-1, 1), sides, strict=True):
             if there:
-                span = sorted((at + side * (width / 2 - 0.12), at + side * (width / 2 + 0.46)))
+                span = sorted((at + side * (width / 2 + 0.08), at + side * (width / 2 + 0.46)))
                 space.taken.append(
                     space.wall_volume(wall, (span[0], span[1]), (0.0, 0.28), (0.0, 2.4))
                 )
