@@ -15,7 +15,7 @@ TOLERANCE = {
     torch.float64: 1e-12,
     torch.float32: 1e-5,
     torch.float16: 2.0**-11 + 1e-5,
-    torch.bfloat16: 2.0**-8 * 0.5 + 1e-5,
+    torch.bfloat16: 2.0**-8 + 1e-5,
 }
 
 
