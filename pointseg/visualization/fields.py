@@ -124,7 +124,7 @@ def array_field(name: str, values: np.ndarray, cloud: PointCloud) -> Field:
     """The field of any per-point array: colours, categories or a colour scale, by its dtype."""
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    if len(values) != cloud.num_points or values.ndim not in (1, 2):
+    if values.ndim not in (1, 2) or len(values) != cloud.num_points:
         raise ValueError(
             f"array {name!r}: expected one value for each of the {cloud.num_points:,} points of "
             f"{cloud.scene_id}, got shape {list(values.shape)}"

@@ -35,7 +35,7 @@ def frame(xyz_m: np.ndarray) -> Framing:
     floor = float(np.percentile(xyz_m[:, 2], 1))
     ceiling = ceiling_height_m(xyz_m)
     below = xyz_m if ceiling is None else xyz_m[xyz_m[:, 2] < ceiling]
-    return Framing(_open_side_deg(below if len(below) else xyz_m), 52.0, floor, ceiling)
+    return Framing(_open_side_deg(below if len(below) else xyz_m), 56.0, floor, ceiling)
 
 
 def ceiling_height_m(xyz_m: np.ndarray) -> float | None:

@@ -27,7 +27,8 @@ def write_index_page(
         {
             "TITLE": html.escape(title),
             "STYLE": asset("page.css"),
-            "STATEMENT": f"{len(pages)} scenes, {total:,} points" + _SCORE_NOTE * scored,
+            "STATEMENT": f"{len(pages)} {'scene' if len(pages) == 1 else 'scenes'}, {total:,} points"
+            + _SCORE_NOTE * scored,
             "HEADER": header,
             "ROWS": "\n".join(_row(page, path.parent, scored) for page in pages),
         },

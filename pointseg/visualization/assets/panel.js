@@ -35,7 +35,7 @@ class Page {
     byId("panes").replaceChildren();
     this.views = keys.map((key) => this.addPane(key));
     // Panes have another shape now: an untouched view is fitted anew, a chosen one is kept.
-    const untouched = JSON.stringify(this.camera) === JSON.stringify(this.home);
+    const untouched = !this.home || sameCamera(this.camera, this.home);
     if (untouched) this.home = this.camera = this.fitted(this.scene.azimuth, this.scene.elevation);
     for (const view of this.views) view.camera = this.camera;
     for (const button of byId("view-count").children) {
@@ -98,32 +98,40 @@ class Page {
   }
 
   listen(view) {
-    const moved = (event) => {
-      const camera = event["scene.camera"];
-      if (!camera || camera === this.camera) return;
-      view.camera = camera;
-      this.camera = camera;
-      this.refineSoon();
-      if (this.linked) this.followSoon(view);
-    };
-    view.element.on("plotly_relayouting", moved);
-    // Plotly reports cameras that this page has set, too; those change nothing.
-    view.element.on("plotly_relayout", (event) => {
-      if (JSON.stringify(event["scene.camera"]) !== JSON.stringify(this.camera)) moved(event);
-    });
+    for (const name of ["plotly_relayouting", "plotly_relayout"]) {
+      view.element.on(name, () => this.follow(view));
+    }
     view.element.on("plotly_hover", (event) => this.showTooltip(view, event.points[0]));
     view.element.on("plotly_unhover", () => { byId("tooltip").hidden = true; });
     view.element.addEventListener("mouseleave", () => { byId("tooltip").hidden = true; });
     view.element.addEventListener("mousemove", (event) => this.placeTooltip(event));
   }
 
-  followSoon(leader) {
-    if (this.following) return;
-    this.following = true;
-    requestAnimationFrame(() => {
-      this.following = false;
-      for (const view of this.views) if (view !== leader) view.look(this.camera);
-    });
+  /**
+   * Take over a view's camera, frame by frame until it rests: it goes on turning for a while after
+   * the last event. Events of cameras that this page has set itself change nothing.
+   */
+  follow(leader) {
+    if (this.leader) return;
+    if (sameCamera(leader.drawnCamera(), leader.camera)) return;
+    this.leader = leader;
+    let unchangedSince = performance.now();
+    const step = () => {
+      if (!this.views.includes(leader)) {
+        this.leader = null;
+        return;
+      }
+      const drawn = leader.drawnCamera();
+      if (!sameCamera(drawn, leader.camera)) {
+        unchangedSince = performance.now();
+        this.camera = leader.camera = drawn;
+        if (this.linked) for (const view of this.views) if (view !== leader) view.look(this.camera);
+      }
+      if (performance.now() - unchangedSince < 300) return requestAnimationFrame(step);
+      this.leader = null;
+      this.refineSoon();
+    };
+    step();
   }
 
   // -- toolbar -------------------------------------------------------------------------------

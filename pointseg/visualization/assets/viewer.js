@@ -27,6 +27,12 @@ class Box {
 const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 const asPoint = ([x, y, z]) => ({x, y, z});
 
+/** Whether two cameras show the same picture; plotly's own arithmetic changes the last digits. */
+function sameCamera(a, b) {
+  return Boolean(a && b) && ["eye", "center", "up"].every((part) =>
+    ["x", "y", "z"].every((axis) => Math.abs(a[part][axis] - b[part][axis]) < 1e-7));
+}
+
 /** A camera that looks along a direction and has nearly all points of the scene in its picture. */
 function fittedCamera(scene, box, rows, azimuthDeg, elevationDeg, widthOverHeight) {
   const azimuth = azimuthDeg * Math.PI / 180, elevation = elevationDeg * Math.PI / 180;
@@ -199,6 +205,12 @@ class View {
     this.drawnSize = size;
     const traces = this.rows.map((_, i) => i).slice(1);
     if (traces.length) await Plotly.restyle(this.element, {"marker.size": size}, traces);
+  }
+
+  /** The camera of the picture on the screen, which may lag behind or run ahead of `camera`. */
+  drawnCamera() {
+    const {eye, center, up, projection} = this.element._fullLayout.scene._scene.getCamera();
+    return {eye, center, up, projection};
   }
 
   async look(camera) {
