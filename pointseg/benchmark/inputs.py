@@ -16,7 +16,7 @@ SPACING_M = 0.011  # dense enough that no 2 cm voxel of a surface stays empty
 def room_points(seed: int = 0) -> Tensor:
     """Points on the floor, the walls and the furniture of a room, float32 [P, 3] in metres.
 
-    An 8.6 m x 7.4 m room without a ceiling and 22 boxes at random angles: about 80 thousand
+    A 7.6 m x 6.6 m room without a ceiling and 20 boxes at random angles: about 80 thousand
     voxels of 5 cm, 500 thousand of 2 cm, with about 10 neighbours of 27.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -32,15 +32,15 @@ def room_points(seed: int = 0) -> Tensor:
         )
         return origin + share[:, :1] * edge_u + share[:, 1:] * edge_v
 
-    length, width, height = 8.6, 7.4, 2.7
+    length, width, height = 7.6, 6.6, 2.6
     base = 0.013  # not on the face of a voxel
     x, y, z = [length, 0.0, 0.0], [0.0, width, 0.0], [0.0, 0.0, height]
     corner = [base, base, base]
     pieces = [rectangle(corner, x, y), rectangle(corner, x, z), rectangle(corner, y, z)]
     pieces += [rectangle([base, width, base], x, z), rectangle([length, base, base], y, z)]
-    for _ in range(22):
+    for _ in range(20):
         px, py, yaw, a, b, c = torch.rand(6, generator=generator).tolist()
-        px, py, yaw = 0.8 + px * 6.0, 0.8 + py * 5.0, yaw * math.pi
+        px, py, yaw = 0.8 + px * 5.0, 0.8 + py * 4.2, yaw * math.pi
         a, b, c = 0.4 + 1.2 * a, 0.4 + 0.5 * b, 0.3 + 1.1 * c
         u = [a * math.cos(yaw), a * math.sin(yaw), 0.0]
         v = [-b * math.sin(yaw), b * math.cos(yaw), 0.0]
