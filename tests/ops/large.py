@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -41,3 +43,17 @@ def map_of_far_rows(rows: int, num_taps: int) -> tuple[KernelMap, list[int]]:
     in_rows = torch.tensor(far, dtype=torch.int32)
     out_rows = torch.tensor([0, 0, 1], dtype=torch.int32)
     return KernelMap(KernelSpec(2, 2), rows, 2, in_rows, out_rows, segments), far
+
+
+def near_rows(kmap: KernelMap) -> KernelMap:
+    """The map of :func:`map_of_far_rows` where the rows it reads are numbered 0, 1, 2."""
+    in_rows = torch.arange(len(kmap.in_rows), dtype=torch.int32)
+    return KernelMap(kmap.spec, len(in_rows), 2, in_rows, kmap.out_rows, kmap.segments)
+
+
+def untouched_zeros(*shape: int) -> Tensor:
+    """Zeros that take memory only where they are written (torch's own are written at once)."""
+    try:
+        return torch.from_numpy(np.zeros(shape, dtype=np.float32))
+    except MemoryError:
+        pytest.skip(f"this machine does not lend {4 * int(np.prod(shape)) >> 30} GiB of addresses")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 from hypothesis import given
@@ -13,7 +11,7 @@ from torch import Tensor
 from pointseg import ops
 from pointseg.sparse import KernelMap, KernelSpec, VoxelGrid
 from tests.ops import oracle, scenes
-from tests.ops.large import in_double, map_of_far_rows
+from tests.ops.large import in_double, map_of_far_rows, near_rows, untouched_zeros
 
 SETTINGS = st.sampled_from([1, 2])
 
@@ -79,7 +77,7 @@ def test_no_tap_is_skipped_whatever_their_number(num_taps: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("c_in", [1, 3, 16, 33])
+@pytest.mark.parametrize("c_in", [3, 33])
 @pytest.mark.parametrize(
     "c_out", [1, 2, 4, 7, 8, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, 96, 128, 130]
 )
@@ -202,15 +200,12 @@ def test_autocast_keeps_the_gradient_of_the_weights_in_float32(dtype: torch.dtyp
 def test_addresses_beyond_two_to_the_31(c_out: int) -> None:
     """Rows whose offset in elements does not fit 32 bits; untouched pages cost no memory."""
     kmap, far = map_of_far_rows(rows=70_000_000, num_taps=2)
-    feats = torch.zeros(kmap.num_in, 32)
+    feats = untouched_zeros(kmap.num_in, 32)
     assert feats.numel() > 2**31
     feats[far] = scenes.randn(len(far), 32, seed=1, dtype=torch.float32)
     weight = scenes.randn(2, 32, c_out, seed=2, dtype=torch.float32).requires_grad_()
     out = ops.sparse_conv(feats, weight, kmap)
-    small = dataclasses.replace(
-        kmap, num_in=len(far), in_rows=torch.tensor([0, 1, 2], dtype=torch.int32), _swapped=[]
-    )
-    expected = ops.sparse_conv(feats[far], weight, small)
+    expected = ops.sparse_conv(feats[far], weight, near_rows(kmap))
     assert torch.equal(out, expected)
     grad_out = scenes.randn(*out.shape, seed=3, dtype=torch.float32)
     (ours,) = torch.autograd.grad(out, weight, grad_out)
