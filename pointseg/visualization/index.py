@@ -22,13 +22,13 @@ def write_index_page(
     scored = any(page.mean_iou is not None for page in pages)
     header = "<th>scene</th><th>points</th>" + ("<th>accuracy</th><th>mIoU</th>" if scored else "")
     total = sum(page.num_points for page in pages)
+    scenes = "1 scene" if len(pages) == 1 else f"{len(pages)} scenes"
     text = fill(
         asset("index.html"),
         {
             "TITLE": html.escape(title),
             "STYLE": asset("page.css"),
-            "STATEMENT": f"{len(pages)} {'scene' if len(pages) == 1 else 'scenes'}, {total:,} points"
-            + _SCORE_NOTE * scored,
+            "STATEMENT": f"{scenes}, {total:,} points" + _SCORE_NOTE * scored,
             "HEADER": header,
             "ROWS": "\n".join(_row(page, path.parent, scored) for page in pages),
         },

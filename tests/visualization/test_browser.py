@@ -166,6 +166,7 @@ def test_legend_lists_counts_and_iou_of_the_whole_scene(tab: Tab) -> None:
     texts = [text.split("\n") for text in rows.all_inner_texts()]
     names = [row[0] for row in texts]
     assert names == ["wall", "floor", "table", "ignored"], "<lamp> does not occur"
+    assert "1 of 4 classes do not occur" in tab.page.locator("#legend").inner_text()
     cloud = room()
     assert int(texts[2][1].replace(",", "")) == (cloud.labels == TABLE).sum()
     assert texts[2][2].startswith("0.")

@@ -224,8 +224,9 @@ class Page {
     const scored = present.some((row) => row.iou !== null);
     const section = this.section("classes", "classes", present, scored);
     const notes = [];
-    const absent = field.categories.length - present.length;
-    if (absent) notes.push(`${absent} classes do not occur in this scene.`);
+    const classes = rows.slice(0, -1);  // the last row is what has no class
+    const absent = classes.filter((row) => !present.includes(row)).length;
+    if (absent) notes.push(`${absent} of ${classes.length} classes do not occur in this scene.`);
     if (this.scene.byKey.has("label") && predicted) {
       notes.push("Hides by prediction in the prediction view, by label in all others.");
     }

@@ -60,7 +60,7 @@ function fittedCamera(scene, box, rows, azimuthDeg, elevationDeg, widthOverHeigh
   ];
   const [toRight, toLeft] = sides(0), [toTop, toBottom] = sides(1);
   const offset = [(toRight - toLeft) / 2 * tangent * widthOverHeight, (toTop - toBottom) / 2 * tangent];
-  const distance = 1.05 * Math.max((toRight + toLeft) / 2, (toTop + toBottom) / 2);
+  const distance = 1.09 * Math.max((toRight + toLeft) / 2, (toTop + toBottom) / 2);
   const center = [0, 1, 2].map((k) => right[k] * offset[0] + above[k] * offset[1]);
   const eye = center.map((value, k) => value + back[k] * distance);
   return {eye: asPoint(eye), center: asPoint(center), up: UP, projection: {type: "perspective"}};
