@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,11 @@ from pointseg import config as configuration
 from pointseg import models
 from pointseg.config import ConfigError
 from pointseg.data import (
+    DATASETS,
     LabelMap,
     SceneDataset,
     SegBatch,
+    Transform,
     build_transforms,
     num_channels,
     open_dataset,
@@ -32,68 +33,41 @@ from pointseg.engine.checkpoint import (
 )
 from pointseg.engine.loaders import evaluation_loader, training_loader
 from pointseg.engine.logging import RunLog
-from pointseg.engine.losses import (
-    SegmentationLoss,
-    class_weights_from_counts,
-    count_labels,
-    explicit_class_weights,
-)
+from pointseg.engine.losses import SegmentationLoss, class_weights
 from pointseg.engine.optimizers import build_optimizer
 from pointseg.engine.run_directory import collect_versions
 from pointseg.engine.trainer import Trainer
-from pointseg.experiment_config import ExperimentConfig
-
-__all__ = [
-    "ExperimentConfig",
-    "Trained",
-    "build_dataset",
-    "build_loader",
-    "build_loss",
-    "build_model",
-    "build_optimizer",
-    "build_trainer",
-    "checkpoint_config",
-    "find_config",
-    "load_config",
-    "load_trained",
-]
-
-
-def find_config(path_or_name: str | Path) -> Path:
-    """The file that a path or a name means, with or without ``.yaml``.
-
-    Looked for as given, then in ``configs/`` of the working directory, of the checkout and of the
-    installed package.
-    """
-    given = Path(path_or_name).expanduser()
-    names = (
-        [given] if given.suffix in (".yaml", ".yml") else [given.with_name(f"{given.name}.yaml")]
-    )
-    folders = [Path(), Path("configs"), *_config_folders()]
-    if given.is_absolute():
-        folders = [Path()]
-    for folder in folders:
-        for name in names:
-            if (folder / name).is_file():
-                return folder / name
-    known = sorted({file.stem for folder in folders[1:] for file in folder.glob("*.yaml")})
-    raise ConfigError(f"{path_or_name}: no such configuration; known by name: {', '.join(known)}")
-
-
-def _config_folders() -> list[Path]:
-    package = importlib.util.find_spec("pointseg")
-    roots = [Path(root) for root in (package.submodule_search_locations or [])] if package else []
-    return [
-        folder
-        for root in roots
-        for folder in (root.parent / "configs", root / "configs")
-        if folder.is_dir()
-    ]
+from pointseg.experiment_config import ExperimentConfig, find_config
 
 
 def load_config(path_or_name: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
-    """Read a configuration and apply ``key.path=value`` overrides."""
-    return configuration.load(ExperimentConfig, find_config(path_or_name), overrides)
+    """Read a configuration, apply ``key.path=value`` overrides, check all that needs no data."""
+    path = find_config(path_or_name)
+    config = configuration.load(ExperimentConfig, path, overrides)
+    check_config(config, str(path))
+    return config
+
+
+def check_config(config: ExperimentConfig, source: str) -> None:
+    """Raise ConfigError, naming ``source`` and section, for names and options no registry knows."""
+    try:
+        section = "data.dataset"
+        if config.data.dataset not in DATASETS:
+            known = ", ".join(DATASETS)
+            raise ValueError(f"unknown dataset {config.data.dataset!r} (valid: {known})")
+        section = "data.features"
+        channels = num_channels(config.data.features)
+        section = "data.transforms"
+        _build_transforms(config)
+        section = "model"
+        with torch.device("meta"):  # shapes only
+            models.build_model(config.model.name, channels, 1, **config.model.options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{source}: {section}: {error}") from error
+
+
+def _build_transforms(config: ExperimentConfig) -> tuple[Transform, ...]:
+    return build_transforms([configuration.to_dict(named) for named in config.data.transforms])
 
 
 def build_dataset(config: ExperimentConfig, split: str, training: bool) -> SceneDataset:
@@ -101,12 +75,11 @@ def build_dataset(config: ExperimentConfig, split: str, training: bool) -> Scene
     of date.
     """
     data = config.data
-    specs = [configuration.to_dict(named) for named in data.transforms] if training else []
     return SceneDataset(
         open_dataset(data.dataset, data.root, split),
         data.voxel_size_m,
         features=data.features,
-        transforms=build_transforms(specs),
+        transforms=_build_transforms(config) if training else (),
         seed=config.train.seed,
     )
 
@@ -136,15 +109,9 @@ def build_model(config: ExperimentConfig, label_map: LabelMap) -> nn.Module:
 
 def build_loss(config: ExperimentConfig, train_scenes: SceneDataset) -> SegmentationLoss:
     """The configured loss; weights by frequency are counted over all training labels."""
+    labels = (train_scenes.point_cloud(i).labels for i in range(len(train_scenes)))
     num_classes = train_scenes.label_map.num_classes
-    weights = None
-    if config.loss.class_weights is not None:
-        weights = explicit_class_weights(config.loss.class_weights, num_classes)
-    elif config.loss.class_weight_power != 0.0:
-        labels = (train_scenes.point_cloud(i).labels for i in range(len(train_scenes)))
-        counts = count_labels(labels, num_classes)
-        weights = class_weights_from_counts(counts, config.loss.class_weight_power)
-    return SegmentationLoss(config.loss, weights)
+    return SegmentationLoss(config.loss, class_weights(config.loss, num_classes, labels))
 
 
 def build_trainer(
@@ -214,4 +181,6 @@ def checkpoint_config(
     checkpoint: Checkpoint, path: Path, overrides: Iterable[str] = ()
 ) -> ExperimentConfig:
     """The configuration that a checkpoint holds, with overrides."""
-    return configuration.from_dict(ExperimentConfig, checkpoint.config, str(path), overrides)
+    config = configuration.from_dict(ExperimentConfig, checkpoint.config, str(path), overrides)
+    check_config(config, str(path))
+    return config

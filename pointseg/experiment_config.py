@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from pointseg.config import Named
+from pointseg.config import ConfigError, Named
 from pointseg.engine.losses import LossConfig
 from pointseg.engine.optimizers import OptimizerConfig
 from pointseg.engine.schedules import ScheduleConfig
@@ -58,3 +60,35 @@ class ExperimentConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     output_dir: str = "runs"
     """Where run directories are made."""
+
+
+def find_config(path_or_name: str | Path) -> Path:
+    """The file that a path or a name means, with or without ``.yaml``.
+
+    Looked for as given, then in ``configs/`` of the working directory, of the checkout and of the
+    installed package.
+    """
+    given = Path(path_or_name).expanduser()
+    names = (
+        [given] if given.suffix in (".yaml", ".yml") else [given.with_name(f"{given.name}.yaml")]
+    )
+    folders = [Path(), Path("configs"), *_config_folders()]
+    if given.is_absolute():
+        folders = [Path()]
+    for folder in folders:
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    known = sorted({file.stem for folder in folders[1:] for file in folder.glob("*.yaml")})
+    raise ConfigError(f"{path_or_name}: no such configuration; known by name: {', '.join(known)}")
+
+
+def _config_folders() -> list[Path]:
+    package = importlib.util.find_spec("pointseg")
+    roots = [Path(root) for root in (package.submodule_search_locations or [])] if package else []
+    return [
+        folder
+        for root in roots
+        for folder in (root.parent / "configs", root / "configs")
+        if folder.is_dir()
+    ]

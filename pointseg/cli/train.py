@@ -75,12 +75,14 @@ def run(args: argparse.Namespace) -> int:
         checkpoint = load_checkpoint(path)
         config = checkpoint_config(checkpoint, path, args.set)
         directory = RunDirectory(args.output or _run_of(path))
+        is_new = path.resolve().parent != directory.checkpoints.resolve()
     else:
         config = load_config(args.config, args.set)
         directory = RunDirectory(args.output or default_run_path(config.output_dir, config.name))
-        if not args.overwrite:
-            directory.refuse_existing()
-    return train(config, directory, device, checkpoint, args.overwrite)
+        is_new = True
+    if is_new and not args.overwrite:
+        directory.refuse_existing()
+    return train(config, directory, device, checkpoint, is_new)
 
 
 def train(
@@ -88,10 +90,12 @@ def train(
     directory: RunDirectory,
     device: torch.device,
     checkpoint: Checkpoint | None = None,
-    overwrite: bool = False,
+    is_new: bool = True,
 ) -> int:
-    """Train ``config`` in ``directory``, from ``checkpoint`` on where there is one; returns the
-    exit code.
+    """Train ``config`` in ``directory``, from ``checkpoint`` on where there is one.
+
+    ``is_new``: the directory is not the one that the checkpoint was written in; an earlier run in
+    it is removed. Returns the exit code.
     """
     console = Console()
     text = configuration.dump(config)
@@ -108,11 +112,14 @@ def train(
         soft_wrap=True,
     )
     command = [sys.executable, *sys.argv]
-    if checkpoint is None:
-        directory.create(text, pack_label_map(train_scenes.label_map), command, overwrite)
-    else:
-        directory.reopen(text, checkpoint.step, checkpoint.evaluated_step, command)
+    labels = pack_label_map(train_scenes.label_map)
     start = 0 if checkpoint is None else checkpoint.step
+    if is_new:
+        directory.clear()
+    if checkpoint is None:
+        directory.create(text, labels, command)
+    else:
+        directory.reopen(text, labels, command, start, checkpoint.evaluated_step)
     with RunLog(directory, config.train.steps, start, config.train.tensorboard, console) as log:
         trainer = build_trainer(config, model, train_scenes, val_scenes, log, device)
         if checkpoint is not None:

@@ -134,6 +134,21 @@ def _jaccard_increments(is_class: Tensor) -> Tensor:
     return torch.diff(jaccard, dim=0, prepend=torch.zeros_like(total))
 
 
+def class_weights(
+    config: LossConfig, num_classes: int, labels: Iterable[np.ndarray | None]
+) -> Tensor | None:
+    """Weights of the classes as configured, or None. float32 [C].
+
+    ``labels``, the label arrays of all training scenes, are read only for weights by frequency.
+    """
+    if config.class_weights is not None:
+        return explicit_class_weights(config.class_weights, num_classes)
+    if config.class_weight_power == 0.0:
+        return None
+    counts = count_labels(labels, num_classes)
+    return class_weights_from_counts(counts, config.class_weight_power)
+
+
 def count_labels(labels: Iterable[np.ndarray | None], num_classes: int) -> np.ndarray:
     """Points of every class over all label arrays: int64 [num_classes]. Ignored points and absent
     labels do not count.

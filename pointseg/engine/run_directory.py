@@ -54,27 +54,31 @@ class RunDirectory:
                 "choose another --output, or pass --overwrite"
             )
 
-    def create(
-        self, config_text: str, label_map: dict[str, Any], command: list[str], overwrite: bool
-    ) -> None:
-        """Start a run here. ``overwrite`` removes an earlier run's own files, nothing else."""
-        if overwrite:
-            for name in _OWN_FILES:
-                (self.path / name).unlink(missing_ok=True)
-            for name in _OWN_FOLDERS:
-                shutil.rmtree(self.path / name, ignore_errors=True)
+    def clear(self) -> None:
+        """Remove an earlier run's own files, nothing else."""
+        for name in _OWN_FILES:
+            (self.path / name).unlink(missing_ok=True)
+        for name in _OWN_FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+
+    def create(self, config_text: str, label_map: dict[str, Any], command: list[str]) -> None:
+        """Start a run here."""
         self.refuse_existing()
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / CONFIG_FILE).write_text(config_text, encoding="utf-8")
-        self._write_json(LABELS_FILE, label_map)
+        self._describe(config_text, label_map)
         self._write_json(RUN_FILE, {**describe_session(command), "resumed": []})
 
-    def reopen(self, config_text: str, step: int, evaluated_step: int, command: list[str]) -> None:
+    def reopen(
+        self,
+        config_text: str,
+        label_map: dict[str, Any],
+        command: list[str],
+        step: int,
+        evaluated_step: int,
+    ) -> None:
         """Go on with the run here from a checkpoint: metrics written after it are dropped, as they
         will come again.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / CONFIG_FILE).write_text(config_text, encoding="utf-8")
+        self._describe(config_text, label_map)
         run_file = self.path / RUN_FILE
         facts = json.loads(run_file.read_text(encoding="utf-8")) if run_file.exists() else {}
         sessions = facts.setdefault("resumed", [])
@@ -89,6 +93,11 @@ class RunDirectory:
             temporary = self.metrics.with_suffix(".tmp")
             temporary.write_text("".join(kept), encoding="utf-8")
             os.replace(temporary, self.metrics)
+
+    def _describe(self, config_text: str, label_map: dict[str, Any]) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / CONFIG_FILE).write_text(config_text, encoding="utf-8")
+        self._write_json(LABELS_FILE, label_map)
 
     def _write_json(self, name: str, value: dict[str, Any]) -> None:
         text = json.dumps(value, indent=2) + "\n"

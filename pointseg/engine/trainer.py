@@ -187,8 +187,9 @@ class Trainer:
             scenes = ", ".join(scene for batch in batches for scene in batch.scene_ids)
             raise TrainingDiverged(
                 f"step {self.step + 1}: loss {row['loss']}, gradient norm {norm} "
-                f"(scenes {scenes}); lower optimizer.lr, set train.clip_norm or schedule.warmup_steps, or look for nan "
-                "in the features; the checkpoints saved so far are sound"
+                f"(scenes {scenes}); lower optimizer.lr, set train.clip_norm or "
+                "schedule.warmup_steps, or look for nan in the features; the checkpoints saved "
+                "so far are sound"
             )
         self.optimizer.step()
         if self.average is not None:

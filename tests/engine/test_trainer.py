@@ -1,0 +1,256 @@
+"""The training loop: what a step computes, when it evaluates and saves, and how it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from pointseg.data import SCANNET20, SegBatch, VoxelScene, collate
+from pointseg.engine.checkpoint import Checkpoint, pack_label_map
+from pointseg.engine.logging import RunLog
+from pointseg.engine.losses import LossConfig, SegmentationLoss
+from pointseg.engine.optimizers import OptimizerConfig, build_optimizer
+from pointseg.engine.run_directory import RunDirectory
+from pointseg.engine.schedules import ScheduleConfig
+from pointseg.engine.trainer import TrainConfig, Trainer, TrainingDiverged
+from tests.engine.runs import metrics
+
+NUM_SCENES = 4
+
+
+def scene(index: int) -> VoxelScene:
+    """Scene ``index`` has 20 + 5 * index voxels; half of the last scene's are not annotated."""
+    generator = torch.Generator().manual_seed(index)
+    num_voxels = 20 + 5 * index
+    coords = torch.stack([torch.arange(num_voxels, dtype=torch.int32)] * 3, dim=1)
+    labels = torch.randint(0, 5, (num_voxels,), generator=generator)
+    if index == NUM_SCENES - 1:
+        labels[::2] = -1
+    return VoxelScene(
+        scene_id=f"scene{index}",
+        coords=coords,
+        feats=torch.randn(num_voxels, 3, generator=generator),
+        voxel_labels=labels,
+        point_to_voxel=torch.arange(num_voxels),
+        point_labels=labels,
+    )
+
+
+class PointwiseNet(nn.Module):
+    """A linear map of the features: no batch statistics, so a split batch is the whole one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.linear = nn.Linear(3, SCANNET20.num_classes)
+        for parameter in self.linear.parameters():
+            parameter.data.normal_(generator=generator)
+
+    def forward(self, x):
+        return self.linear(x.feats)
+
+
+class NetWithTerms(PointwiseNet):
+    def training_terms(self, progress):
+        return {"own": self.linear.weight.sum()}, {"temperature": 1.0 - progress}
+
+
+class NetThatDiverges(PointwiseNet):
+    def forward(self, x):
+        return super().forward(x) * math.inf
+
+
+def stream(batch_size: int, position: int) -> Iterator[SegBatch]:
+    scenes = itertools.cycle(range(NUM_SCENES))
+    scenes = itertools.islice(scenes, position, None)
+    while True:
+        yield collate([scene(next(scenes)) for _ in range(batch_size)])
+
+
+class MakeTrainer:
+    """Builds a trainer of a stand-in model in a run directory of its own."""
+
+    def __init__(self, folder) -> None:
+        self.folder = folder
+        self.count = 0
+
+    def __call__(self, model=None, evaluate=False, loss=None, lr=1.0, schedule=None, **options):
+        self.count += 1
+        run = RunDirectory(self.folder / str(self.count))
+        label_map = pack_label_map(SCANNET20)
+        run.create("", label_map, [])
+        config = TrainConfig(**{"log_every": 1, "save_every": 0, "tensorboard": False, **options})
+        model = model or PointwiseNet()
+        log = RunLog(run, config.steps, tensorboard=False, console=Console(quiet=True))
+        return Trainer(
+            config=config,
+            schedule=schedule or ScheduleConfig(name="constant"),
+            model=model,
+            loss=SegmentationLoss(loss or LossConfig()),
+            optimizer=build_optimizer(OptimizerConfig(lr=lr, weight_decay=0.0), model),
+            train_batches=lambda position: stream(config.batch_size, position),
+            num_scenes=NUM_SCENES,
+            val_batches=[collate([scene(i)]) for i in range(2)] if evaluate else None,
+            label_map=SCANNET20,
+            origin=Checkpoint(model={}, config={}, label_map=label_map, in_channels=3),
+            log=log,
+            device=torch.device("cpu"),
+        )
+
+
+@pytest.fixture
+def make_trainer(tmp_path) -> MakeTrainer:
+    return MakeTrainer(tmp_path)
+
+
+def run(trainer: Trainer):
+    with trainer.log:
+        return trainer.run()
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch(make_trainer):
+    """Also where they have different numbers of valid voxels."""
+    whole = make_trainer(steps=1, batch_size=4)
+    parts = make_trainer(steps=1, batch_size=1, accumulate=4)
+    run(whole), run(parts)
+    for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        # float32 sums in another order
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    first, second = (metrics(t.log.run.path)[0] for t in (whole, parts))
+    assert first["loss"] == pytest.approx(second["loss"], rel=1e-6)
+    assert first["grad_norm"] == pytest.approx(second["grad_norm"], rel=1e-5)
+
+
+def test_the_loss_is_the_mean_over_valid_voxels(make_trainer):
+    trainer = make_trainer(steps=1, batch_size=4)
+    batch = next(stream(4, 0))
+    logits = trainer.model(batch.voxels)
+    expected = nn.functional.cross_entropy(logits, batch.voxel_labels, ignore_index=-1)
+    run(trainer)
+    assert metrics(trainer.log.run.path)[0]["loss"] == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_gradients_are_clipped(make_trainer):
+    free, clipped = make_trainer(steps=1), make_trainer(steps=1, clip_norm=0.01)
+    start = [p.detach().clone() for p in free.model.parameters()]
+    run(free), run(clipped)
+
+    def moved(trainer: Trainer) -> float:  # learning rate 1: as far as the gradient is long
+        steps = zip(trainer.model.parameters(), start, strict=True)
+        return math.sqrt(sum(float((p.detach() - s).square().sum()) for p, s in steps))
+
+    assert moved(free) > 0.1
+    assert moved(clipped) == pytest.approx(0.01, rel=1e-3)
+    # what is logged is the norm before clipping
+    assert metrics(clipped.log.run.path)[0]["grad_norm"] == pytest.approx(moved(free), rel=1e-4)
+
+
+def test_the_learning_rate_follows_the_schedule(make_trainer):
+    trainer = make_trainer(steps=4, lr=0.5, schedule=ScheduleConfig(name="squared"))
+    run(trainer)
+    rates = [row["lr"] for row in metrics(trainer.log.run.path)]
+    assert rates == pytest.approx([0.5 * (1 - s / 4) ** 2 for s in range(4)])
+
+
+def test_terms_of_the_model_join_the_loss(make_trainer):
+    plain = make_trainer(steps=1, accumulate=2)
+    own = make_trainer(NetWithTerms(), steps=1, accumulate=2)
+    run(plain), run(own)
+    a, b = (metrics(t.log.run.path)[0] for t in (plain, own))
+    weight_sum = float(NetWithTerms().linear.weight.sum())
+    assert b["loss_own"] == pytest.approx(weight_sum, rel=1e-5)
+    assert b["loss"] == pytest.approx(a["loss"] + weight_sum, rel=1e-5)
+    assert b["temperature"] == 1.0
+    # its gradient, one a weight, counts once a step
+    difference = plain.model.linear.weight - own.model.linear.weight
+    torch.testing.assert_close(difference, torch.ones_like(difference), rtol=1e-4, atol=1e-5)
+
+
+def test_evaluation_checkpoints_and_the_end(make_trainer):
+    trainer = make_trainer(evaluate=True, steps=7, evaluate_every=3, save_every=2)
+    result = run(trainer)
+    rows = metrics(trainer.log.run.path)
+    assert [r["step"] for r in rows if r["kind"] == "validation"] == [3, 6, 7]
+    assert [r["step"] for r in rows if r["kind"] == "train"] == list(range(1, 8))
+    assert (result.completed, result.step, result.signal_name) == (True, 7, "")
+    best = max(r["mean_iou"] for r in rows if r["kind"] == "validation")
+    assert result.best_metric == best
+    assert result.report is not None and result.report.mean_iou == rows[-1]["mean_iou"]
+    assert sorted(p.name for p in trainer.log.run.checkpoints.iterdir()) == ["best.pt", "last.pt"]
+
+
+def test_a_finished_run_does_nothing_more(make_trainer):
+    first = make_trainer(evaluate=True, steps=2)
+    run(first)
+    again = make_trainer(evaluate=True, steps=2)
+    again.restore(first.checkpoint())
+    result = run(again)
+    assert result.completed and result.report is None
+    assert metrics(again.log.run.path) == []
+
+
+def test_the_average_of_the_model_is_what_is_evaluated(make_trainer):
+    trainer = make_trainer(evaluate=True, steps=3, average_decay=0.5)
+    seen = []
+    trainer.model.register_forward_hook(lambda *_: seen.append("model"))
+    trainer.average.module.register_forward_hook(lambda *_: seen.append("average"))
+    weights = []
+    step = trainer._train_step
+
+    def record(batches):
+        row = step(batches)
+        weights.append(trainer.model.linear.weight.detach().clone())
+        return row
+
+    trainer._train_step = record
+    run(trainer)
+    assert seen == ["model"] * 3 + ["average"] * 2
+    expected = weights[0]
+    for weight in weights[1:]:
+        expected = 0.5 * expected + 0.5 * weight
+    torch.testing.assert_close(trainer.average.module.linear.weight.detach(), expected)
+
+
+def test_divergence_stops_before_it_reaches_the_weights(make_trainer):
+    trainer = make_trainer(NetThatDiverges(), steps=3)
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    with pytest.raises(TrainingDiverged, match=r"step 1: loss nan.*scene0.*optimizer\.lr"):
+        run(trainer)
+    for key, value in trainer.model.state_dict().items():
+        assert torch.equal(value, before[key])
+    assert not trainer.log.run.checkpoints.exists()
+
+
+def test_a_step_without_valid_voxels_changes_nothing(make_trainer):
+    trainer = make_trainer(steps=1)
+    blank = collate([scene(0)])
+    blank = dataclasses.replace(blank, voxel_labels=torch.full_like(blank.voxel_labels, -1))
+    trainer.train_batches = lambda position: itertools.repeat(blank)
+    before = trainer.model.linear.weight.detach().clone()
+    run(trainer)
+    assert torch.equal(trainer.model.linear.weight, before)
+    assert metrics(trainer.log.run.path)[0]["loss"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": 0},
+        {"batch_size": 0},
+        {"accumulate": 0},
+        {"log_every": 0},
+        {"evaluate_every": -1},
+        {"clip_norm": -1.0},
+        {"average_decay": 1.0},
+    ],
+)
+def test_bad_options(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        TrainConfig(**{"steps": 1, **options})
