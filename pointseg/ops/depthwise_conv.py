@@ -2,12 +2,13 @@
 
 Contract
 --------
-* ``out[o, c] = sum over taps k, in order, of feats[i, c] * weight[k, c]`` for the pair (i, o) of tap k.
-  An output voxel without neighbours is zero.
-* float32 and float64 compute in their own precision; float16 and bfloat16 are storage: products and sums
-  are float32 and are rounded once, at the end.
-* Differentiable once in feats and weight. The gradient of `feats` is the same op over the swapped map;
-  that of `weight` sums over the pairs of a block, then over blocks in order.
+* ``out[o, c] = sum over taps k, in order, of feats[i, c] * weight[k, c]`` for the pair (i, o) of
+  tap k. An output voxel without neighbours is zero.
+* float32 and float64 compute in their own precision; float16 and bfloat16 are storage: products
+  and sums are float32 and are rounded once, at the end. Autocast casts `feats` and leaves float32
+  weights alone, so their gradient is float32.
+* Differentiable once in feats and weight. The gradient of `feats` is the same op over the swapped
+  map; that of `weight` sums over the pairs of a block, then over blocks in order.
 * Deterministic, forward and backward: the same bits for any number of threads.
 * No rows in, or no pairs, give zeros; gradients are zeros.
 """
@@ -19,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pointseg.ops._arguments import swapped_arrays
-from pointseg.ops._common import PairMap, autocast, check_feats, check_like, native, register
+from pointseg.ops._arguments import check_parameter, swapped_arrays
+from pointseg.ops._common import PairMap, autocast, check_feats, native, register
 
 
 def depthwise_conv(feats: Tensor, weight: Tensor, kmap: PairMap) -> Tensor:
@@ -28,7 +29,8 @@ def depthwise_conv(feats: Tensor, weight: Tensor, kmap: PairMap) -> Tensor:
 
     Args:
         feats: [N_in, C].
-        weight: [K, C], taps in the order of ``KernelSpec.offsets``; dtype of `feats`.
+        weight: [K, C], taps in the order of ``KernelSpec.offsets``; dtype of `feats`, or float32
+            beside 16-bit features.
         kmap: from the grid of `feats` to the grid of the result.
 
     Returns:
@@ -38,8 +40,8 @@ def depthwise_conv(feats: Tensor, weight: Tensor, kmap: PairMap) -> Tensor:
     expected = [kmap.segments.shape[1], feats.shape[1]]
     if list(weight.shape) != expected:
         raise ValueError(f"weight: expected [K, C] = {expected}, got {list(weight.shape)}")
-    feats, weight = autocast(feats, weight)
-    check_like("weight", weight, feats)
+    (feats,) = autocast(feats)
+    check_parameter("weight", weight, feats)
     result: Tensor = native("depthwise_conv")(
         feats.contiguous(),
         weight.contiguous(),
@@ -93,7 +95,9 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     grad_feats = grad_weight = None
     if ctx.needs_input_grad[0]:
         if swapped[0] is None:
-            raise RuntimeError("depthwise_conv: the gradient of feats needs the swapped map as an input")
+            raise RuntimeError(
+                "depthwise_conv: the gradient of feats needs the swapped map as an input"
+            )
         grad_feats = torch.ops.pointseg.depthwise_conv(
             grad_out, weight, *swapped, feats.shape[0], None, None, None
         )

@@ -2,13 +2,13 @@
 
 Contract
 --------
-* ``out[o, k] = feats[i]`` for the pair (i, o) of tap k, zeros where tap k has no voxel. A copy: no
-  rounding in any dtype.
-* Differentiable in feats: the gradient of row i sums the slots it was copied to, in tap order, float16
-  and bfloat16 in float32 and rounded once.
+* ``out[o, k] = feats[i]`` for the pair (i, o) of tap k, zeros where tap k has no voxel. A copy:
+  no rounding in any dtype.
+* Differentiable in feats: the gradient of row i sums the slots it was copied to, in tap order,
+  float16 and bfloat16 in float32 and rounded once.
 * Deterministic, forward and backward: the same bits for any number of threads.
-* The result holds N_out x K x C numbers, most of them zeros on surfaces: meant for small C, for kernels
-  under study and for tests. The other operators never build it.
+* The result holds N_out x K x C numbers, most of them zeros on surfaces: meant for small C, for
+  kernels under study and for tests. The other operators never build it.
 * No rows in, or no pairs, give zeros; gradients are zeros.
 """
 
@@ -83,7 +83,9 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     swapped = ctx.saved_tensors
     if swapped[0] is None:
-        raise RuntimeError("gather_neighbors: the gradient of feats needs the swapped map as an input")
+        raise RuntimeError(
+            "gather_neighbors: the gradient of feats needs the swapped map as an input"
+        )
     grad_feats = torch.ops.pointseg.gather_neighbors_backward(
         grad_out.contiguous(), *swapped, ctx.num_in
     )

@@ -2,16 +2,17 @@
 
 Contract
 --------
-* The features of voxel (b, x, y, z) sit at the point (x, y, z): its lower corner, MinkowskiEngine's
-  convention. Where they should sit at centres, pass ``query - stride / 2``.
-* ``"trilinear"``: the eight voxels at the corners of the lattice cell around the query, on a grid of
-  stride t a cell of edge t, weighted by the product of the distances. A corner without a voxel counts
-  as zeros; weights are not rescaled.
-* ``"nearest"``: the voxel at the nearest lattice point, halfway between two the upper one; zeros where
-  there is no voxel. At ``query - stride / 2`` that is the voxel the point falls into.
-* Distances are computed in float64 and rounded to the dtype of the query; float16 and bfloat16 features
-  are storage: sums are float32, in corner order, and are rounded once, at the end.
-* Differentiable once in feats, not in query. The gradient of a voxel sums its queries in their order.
+* The features of voxel (b, x, y, z) sit at the point (x, y, z): its lower corner,
+  MinkowskiEngine's convention. Where they should sit at centres, pass ``query - stride / 2``.
+* ``"trilinear"``: the eight voxels at the corners of the lattice cell around the query, on a grid
+  of stride t a cell of edge t, weighted by the product of the distances. A corner without a voxel
+  counts as zeros; weights are not rescaled.
+* ``"nearest"``: the voxel at the nearest lattice point, halfway between two the upper one; zeros
+  where there is no voxel. At ``query - stride / 2`` that is the voxel the point falls into.
+* Weights are computed in float64 and rounded to the dtype that sums are held in: that of `feats`,
+  float32 for float16 and bfloat16, which are storage and rounded once, at the end.
+* Differentiable once in feats, not in query. The gradient of a voxel sums its queries in their
+  order.
 * Deterministic, forward and backward: the same bits for any number of threads, no atomics.
 * No queries or no voxels give zeros.
 """
@@ -84,7 +85,9 @@ def _check_query(query: Tensor, feats: Tensor, num_scenes: int) -> None:
     if query.device != feats.device:
         raise ValueError(f"query: expected device {feats.device} like feats, got {query.device}")
     if query.requires_grad:
-        raise ValueError("query: there is no gradient with respect to positions; pass query.detach()")
+        raise ValueError(
+            "query: there is no gradient with respect to positions; pass query.detach()"
+        )
     # A graph under compilation cannot branch on values; the kernel finds no voxel there.
     if torch.compiler.is_compiling() or query.shape[0] == 0:
         return

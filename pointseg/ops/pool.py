@@ -4,14 +4,15 @@ Contract
 --------
 * ``"sum"`` adds the voxels that are present in tap order, ``"avg"`` divides that by their number,
   ``"max"`` takes the largest channel by channel.
-* Ties of max go to the lowest tap, and so does the gradient. A NaN wins, the first one of several.
+* Ties of max go to the lowest tap, and so does the gradient. A NaN wins, the first one of
+  several.
 * An output voxel without neighbours is zero and passes no gradient on.
-* float32 and float64 compute in their own precision; float16 and bfloat16 are storage: sums are float32
-  and are rounded once, at the end.
+* float32 and float64 compute in their own precision; float16 and bfloat16 are storage: sums are
+  float32 and are rounded once, at the end.
 * Differentiable once in feats; gradients gather over the swapped map.
 * Deterministic, forward and backward: the same bits for any number of threads.
-* `global_pool` does the same over all voxels of a scene: sums run in chunks of 512 rows that are joined
-  in order, and ties of max go to the lowest row. A scene without voxels is zero.
+* `global_pool` does the same over all voxels of a scene: sums run in chunks of 512 rows that are
+  joined in order, and ties of max go to the lowest row. A scene without voxels is zero.
 """
 
 from __future__ import annotations

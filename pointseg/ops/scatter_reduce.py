@@ -2,15 +2,16 @@
 
 Contract
 --------
-* ``"sum"``, ``"mean"``, ``"max"`` or ``"min"`` of ``src[p]`` over the rows p with ``index[p] == bin``.
+* ``"sum"``, ``"mean"``, ``"max"`` or ``"min"`` of ``src[p]`` over the rows p with ``index[p] ==
+  bin``.
 * An empty bin is zero, for every reduction, and passes no gradient on.
-* Rows of a bin are taken in order, in chunks of 512 that are joined in order. Ties of max and min go to
-  the lowest row, and so does the gradient. A NaN wins, the first one of several.
-* float32 and float64 compute in their own precision; float16 and bfloat16 are storage: sums are float32
-  and are rounded once, at the end.
+* Rows of a bin are taken in order, in chunks of 512 that are joined in order. Ties of max and min
+  go to the lowest row, and so does the gradient. A NaN wins, the first one of several.
+* float32 and float64 compute in their own precision; float16 and bfloat16 are storage: sums are
+  float32 and are rounded once, at the end.
 * Differentiable once in src.
-* Deterministic, forward and backward: the same bits for any number of threads, and no atomics: rows are
-  sorted by bin first.
+* Deterministic, forward and backward: the same bits for any number of threads, and no atomics:
+  rows are sorted by bin first.
 * No rows give zeros.
 """
 

@@ -27,7 +27,7 @@ Function = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Problem:
-    """`function(*inputs)`, and the same computation by the readable twin; all inputs have gradients."""
+    """`function(*inputs)` and its readable twin; every input has a gradient."""
 
     function: Function
     reference: Function

@@ -59,7 +59,9 @@ def as_list(coords: torch.Tensor) -> list[Coord]:
 
 def downsample(coords: torch.Tensor, cell: int) -> torch.Tensor:
     """Unique coordinates rounded down to multiples of `cell`, sorted by (batch, x, y, z)."""
-    cells = {(b, x // cell * cell, y // cell * cell, z // cell * cell) for b, x, y, z in as_list(coords)}
+    cells = {
+        (b, x // cell * cell, y // cell * cell, z // cell * cell) for b, x, y, z in as_list(coords)
+    }
     return torch.tensor(sorted(cells), dtype=torch.int32).reshape(-1, 4)
 
 
@@ -121,7 +123,7 @@ def conv(
     shape: str = "cube",
     groups: int = 1,
 ) -> torch.Tensor:
-    """Sparse convolution through a dense `conv3d`; weight [K, C_in / groups, C_out] -> [N_out, C_out]."""
+    """Sparse convolution through `conv3d`; weight [K, C_in / groups, C_out] -> [N_out, C_out]."""
     in_coords, out_coords = in_coords.long(), out_coords.long()
     if len(in_coords) == 0 or len(out_coords) == 0:
         return feats.new_zeros(len(out_coords), weight.shape[2])
@@ -210,7 +212,7 @@ def depthwise(
 
 
 def pool(feats: torch.Tensor, pairs: set[Pair], num_out: int, reduce: str) -> torch.Tensor:
-    """Max, mean or sum over the voxels that are present; 0 where none is. Ties of max: lowest tap."""
+    """Max, mean or sum over the voxels present; 0 where none is. Ties of max: lowest tap."""
     members: list[list[int]] = [[] for _ in range(num_out)]
     for pair in sorted(pairs):
         members[pair.out_row].append(pair.in_row)
@@ -307,7 +309,7 @@ def voxelize(coords: torch.Tensor) -> Voxels:
 
 
 def majority(labels: list[int], ignore: int) -> int:
-    """The most frequent label that is not ignored; ties go to the lowest; `ignore` where none is."""
+    """The most frequent label but `ignore`, the lowest of several; `ignore` where none is."""
     counts = Counter(label for label in labels if label != ignore)
     if not counts:
         return ignore

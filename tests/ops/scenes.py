@@ -20,7 +20,7 @@ TOLERANCE = {
 
 
 def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
-    """Largest absolute difference over the largest absolute expected value (0 for empty tensors)."""
+    """Largest absolute difference over the largest expected value (0 for empty tensors)."""
     assert actual.shape == expected.shape, f"{tuple(actual.shape)} != {tuple(expected.shape)}"
     if expected.numel() == 0:
         return 0.0
@@ -32,7 +32,8 @@ def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
 def assert_close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float) -> None:
     """The maximum error, never an average, against the largest value."""
     error = relative_error(actual, expected)
-    assert error <= tolerance, f"largest error {error:.3e} of the largest value, limit {tolerance:.1e}"
+    limit = f"limit {tolerance:.1e}"
+    assert error <= tolerance, f"largest error {error:.3e} of the largest value, {limit}"
 
 
 def match_rows(coords: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -58,7 +59,7 @@ def random_voxels(
 
 
 def surface_voxels(num_voxels: int, seed: int = 0, num_scenes: int = 1) -> torch.Tensor:
-    """About `num_voxels` voxels a scene on a wavy floor and two walls: neighbours as in a real scan."""
+    """About `num_voxels` a scene on a wavy floor and two walls: neighbours as in a real scan."""
     generator = torch.Generator().manual_seed(seed)
     side = max(2, int((num_voxels / 2.2) ** 0.5))
     u, v = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")

@@ -27,9 +27,7 @@ def test_matches_brute_force_and_its_gradients(
     out_coords = grid.downsample(spec.stride).coords
     feats = scenes.randn(len(coords), 3, seed=1).requires_grad_()
     out = ops.gather_neighbors(feats, grid.kernel_map(spec))
-    pairs = oracle.kernel_pairs(
-        coords, out_coords, in_stride, spec.size, spec.dilation, spec.shape
-    )
+    pairs = oracle.kernel_pairs(coords, out_coords, in_stride, spec.size, spec.dilation, spec.shape)
     expected = oracle.gather(feats, pairs, len(out_coords), spec.num_taps)
     assert torch.equal(out, expected)
     if not expected.requires_grad:

@@ -1,7 +1,7 @@
 """All 37 cases that MinkowskiEngine computed: values and gradients.
 
-The numbers are float32 sums in another order, so agreement is to 1e-4 of the largest value. Rows are
-matched by coordinates, never by position.
+The numbers are float32 sums in another order, so agreement is to 1e-4 of the largest value. Rows
+are matched by coordinates, never by position.
 """
 
 from __future__ import annotations

@@ -196,9 +196,7 @@ def test_same_bits_for_any_number_of_threads() -> None:
 
 
 @given(coords=scenes.voxel_sets(), stride=st.sampled_from([1, 2]), factor=st.integers(1, 5))
-def test_downsample_rounds_toward_minus_infinity(
-    coords: Tensor, stride: int, factor: int
-) -> None:
+def test_downsample_rounds_toward_minus_infinity(coords: Tensor, stride: int, factor: int) -> None:
     coords[:, 1:] *= stride
     grid = VoxelGrid(coords, stride=stride, num_scenes=3)
     coarse = grid.downsample(factor)

@@ -1,4 +1,4 @@
-"""The oracle against itself: dense convolutions and brute-force pair lists must tell the same story."""
+"""The oracle against itself: dense convolutions and brute-force pair lists must agree."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ def test_dense_convolution_agrees_with_pairs(
 ) -> None:
     coords[:, 1:] *= in_stride
     out_coords = oracle.downsample(coords, in_stride * spec.stride)
-    pairs = oracle.kernel_pairs(
-        coords, out_coords, in_stride, spec.size, spec.dilation, spec.shape
-    )
+    pairs = oracle.kernel_pairs(coords, out_coords, in_stride, spec.size, spec.dilation, spec.shape)
     feats = scenes.randn(len(coords), 2, seed=1)
     weight = scenes.randn(spec.num_taps, 2, 3, seed=2)
     settings = (in_stride, spec.size, spec.stride, spec.dilation, spec.shape)

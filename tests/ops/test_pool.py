@@ -36,9 +36,7 @@ def test_matches_brute_force_and_its_gradients(
     feats = scenes.randn(len(coords), 3, seed=1)
     feats = (feats.round() if ties else feats).requires_grad_()
     out = ops.pool(feats, grid.kernel_map(spec), reduce)
-    pairs = oracle.kernel_pairs(
-        coords, out_coords, in_stride, spec.size, spec.dilation, spec.shape
-    )
+    pairs = oracle.kernel_pairs(coords, out_coords, in_stride, spec.size, spec.dilation, spec.shape)
     expected = oracle.pool(feats, pairs, len(out_coords), BRUTE_FORCE[reduce])
     scenes.assert_close(out, expected, 1e-12)
     if not expected.requires_grad:
@@ -128,9 +126,7 @@ def test_addresses_beyond_two_to_the_31(reduce: str) -> None:
     kmap, far = map_of_far_rows(rows=70_000_000, num_taps=2)
     feats = untouched_zeros(kmap.num_in, 32)
     feats[far] = scenes.randn(len(far), 32, seed=1, dtype=torch.float32)
-    assert torch.equal(
-        ops.pool(feats, kmap, reduce), ops.pool(feats[far], near_rows(kmap), reduce)
-    )
+    assert torch.equal(ops.pool(feats, kmap, reduce), ops.pool(feats[far], near_rows(kmap), reduce))
 
 
 # ------------------------------------------------------------------------------------- global

@@ -52,9 +52,7 @@ def test_matches_dense_convolution_and_its_gradients(
 def first_taps(kmap: KernelMap, num_taps: int) -> KernelMap:
     """The map without its later taps: any number of taps, whatever the kernel sizes."""
     segments = kmap.segments[:, :num_taps].contiguous()
-    return KernelMap(
-        kmap.spec, kmap.num_in, kmap.num_out, kmap.in_rows, kmap.out_rows, segments
-    )
+    return KernelMap(kmap.spec, kmap.num_in, kmap.num_out, kmap.in_rows, kmap.out_rows, segments)
 
 
 @pytest.mark.parametrize("num_taps", [1, 8, 26, 27, 31, 32, 33, 63, 64, 65, 81, 124, 125])
@@ -155,9 +153,7 @@ def test_voxels_without_neighbours_are_the_bias(bias: bool) -> None:
 # ---------------------------------------------------------------------------------- precision
 
 
-@pytest.mark.parametrize(
-    "dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str
-)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_largest_error_over_200k_voxels(dtype: torch.dtype) -> None:
     """No single output or weight may be far off, however many rows a sum runs over."""
     coords = scenes.surface_voxels(200_000, seed=7)

@@ -205,7 +205,9 @@ def test_majority_keeps_the_dtype(dtype: torch.dtype) -> None:
 
 
 def test_mean_is_differentiable() -> None:
-    found = ops.voxelize(torch.tensor([[0, 1, 1, 1], [0, 0, 0, 0], [0, 1, 1, 1]], dtype=torch.int32))
+    found = ops.voxelize(
+        torch.tensor([[0, 1, 1, 1], [0, 0, 0, 0], [0, 1, 1, 1]], dtype=torch.int32)
+    )
     values = scenes.randn(3, 2).requires_grad_()
     assert torch.autograd.gradcheck(lambda v: ops.voxel_reduce(v, found, "mean"), (values,))
 

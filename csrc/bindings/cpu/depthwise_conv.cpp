@@ -14,7 +14,7 @@ Tensor depthwise_conv(const Tensor& feats, const Tensor& weight, const Tensor& i
                       const std::optional<Tensor>&) {
   const ScalarType dtype = feats.scalar_type();
   check_feats(feats, "feats");
-  check_matrix(weight, "weight", 2, dtype);
+  check_parameter(weight, "weight", 2, dtype);
   const cpu::MapPairs map = map_pairs(in_rows, out_rows, segments);
   STD_TORCH_CHECK(weight.size(0) == map.num_taps && weight.size(1) == feats.size(1),
                   "weight: expected [", map.num_taps, ", ", feats.size(1), "], got [",

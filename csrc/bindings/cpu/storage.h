@@ -26,6 +26,14 @@ inline void check_feats(const Tensor& t, const char* name, int64_t dims = 2) {
   STD_TORCH_CHECK(t.is_contiguous(), name, ": expected a contiguous tensor");
 }
 
+// A parameter in the dtype of feats, or in float32 beside 16-bit feats.
+inline void check_parameter(const Tensor& t, const char* name, int64_t dims, ScalarType feats) {
+  STD_TORCH_CHECK(
+      t.scalar_type() == feats || (is_storage_only(feats) && t.scalar_type() == ScalarType::Float),
+      name, ": expected dtype ", feats, ", got ", t.scalar_type());
+  check_feats(t, name, dims);
+}
+
 inline void check_count(int64_t count, const char* name) {
   STD_TORCH_CHECK(count >= 0, name, ": expected a count, got ", count);
 }

@@ -3,8 +3,7 @@
 // `<op>.h` declares `template <typename T> struct Table` (function pointers) and
 // `template <typename T> const Table<T>& name();`. `<op>_isa.cpp`, compiled once per instruction
 // set, defines `name_f32()` and `name_f64()` in the namespace of that set.
-// POINTSEG_ISA_TABLE(Table, name) in
-// `<op>.cpp`, inside namespace pointseg::cpu, joins the two.
+// POINTSEG_ISA_TABLE(Table, name) in `<op>.cpp`, inside namespace pointseg::cpu, joins the two.
 #pragma once
 
 #include "../isa.h"
