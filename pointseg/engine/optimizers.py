@@ -51,7 +51,10 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of ``config`` over all parameters of ``model`` that require a gradient."""
+    """The optimiser of ``config`` over all parameters of ``model`` that require a gradient.
+
+    The fused kernels make one pass over a parameter and its moments, the default ones six.
+    """
     groups = parameter_groups(model, config.weight_decay)
     if not groups:
         raise ValueError("the model has no parameter that requires a gradient")
@@ -62,9 +65,10 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
             momentum=config.momentum,
             dampening=config.dampening,
             nesterov=config.nesterov,
+            fused=True,
         )
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.lr, betas=config.betas, eps=config.eps)
+    return kind(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
