@@ -1,7 +1,18 @@
-"""Live tensors to and from MinkowskiEngine 0.5, where it is installed.
+"""Live tensors to and from MinkowskiEngine 0.5.4, where it is installed.
 
 Features are handed over, not copied: both sides see the same memory, gradients flow through, and
 rows keep their order. Coordinates are copied by MinkowskiEngine itself.
+
+MinkowskiEngine is built from source. The archive on PyPI does not import on Python 3.10 and later
+(it asks `collections` for `Sequence`); the main branch of its repository has that corrected. The
+sources of 0.5.4, corrected in the same way, compile and run for the CPU with torch 2.13 on Python
+3.11; on Debian::
+
+    apt install libopenblas-dev
+    pip install setuptools wheel ninja
+    git clone https://github.com/NVIDIA/MinkowskiEngine && cd MinkowskiEngine
+    python setup.py bdist_wheel --cpu_only --blas=openblas
+    pip install --no-deps dist/*.whl
 """
 
 from __future__ import annotations
@@ -21,9 +32,8 @@ def import_minkowski() -> ModuleType:
         return importlib.import_module("MinkowskiEngine")
     except ImportError as error:
         raise ImportError(
-            "this conversion needs MinkowskiEngine, which does not import here "
-            f"({error}); build it with `pip install --no-build-isolation pointseg[minkowski]` "
-            "(needs a C++ compiler and OpenBLAS headers: apt install libopenblas-dev)"
+            f"this conversion needs MinkowskiEngine, which does not import here ({error}); build "
+            "it from source, see the top of pointseg/interop/minkowski.py for the commands"
         ) from error
 
 

@@ -23,7 +23,9 @@ from pointseg.models import MinkUNet, MinkUNetConfig
 from pointseg.sparse import SparseTensor
 from tests.nn.grids import random_tensor
 
-ME: Any = pytest.importorskip("MinkowskiEngine", reason="MinkowskiEngine does not import here")
+ME: Any = pytest.importorskip(
+    "MinkowskiEngine", reason="MinkowskiEngine does not import here", exc_type=ImportError
+)
 
 CONFIGS = {
     "14a": MinkUNetConfig((1,) * 8, (8, 16, 16, 32, 32, 16, 16, 16), stem_width=8),
