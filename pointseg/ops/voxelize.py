@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from pointseg.ops._common import native, register
+from pointseg.ops.scatter_reduce import scatter_reduce
 
 MAX_COORD = 63488
 MAX_BATCH = 4095
@@ -163,8 +164,9 @@ def voxel_reduce(
     if reduce == "mean":
         if not values.is_floating_point():
             raise TypeError(f"values: a mean needs a floating-point dtype, got {values.dtype}")
-        grouped = values[voxelization.order]
-        return torch.segment_reduce(grouped, "mean", offsets=voxelization.starts, unsafe=True)
+        columns = values if values.dim() == 2 else values[:, None]
+        mean = scatter_reduce(columns, voxelization.inverse, voxelization.num_voxels, "mean")
+        return mean if values.dim() == 2 else mean[:, 0]
     if reduce == "majority":
         return _majority(values, voxelization, ignore_index)
     raise ValueError(f"reduce: expected 'first', 'mean' or 'majority', got {reduce!r}")

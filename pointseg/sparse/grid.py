@@ -46,6 +46,11 @@ class VoxelGrid:
             )
         if stride > 1 and bool((coords[:, 1:] % stride != 0).any()):
             raise ValueError(f"coords: expected multiples of the stride {stride}")
+        if num_scenes is not None and bool((coords[:, 0] >= num_scenes).any()):
+            raise ValueError(
+                f"num_scenes: expected more than the largest batch index "
+                f"{int(coords[:, 0].max())}, got {num_scenes}"
+            )
         in_order = bool((order[1:] > order[:-1]).all())
         self._set(coords, keys, None if in_order else order.int(), stride, num_scenes)
 

@@ -212,6 +212,14 @@ def test_mean_is_differentiable() -> None:
     assert torch.autograd.gradcheck(lambda v: ops.voxel_reduce(v, found, "mean"), (values,))
 
 
+def test_values_of_one_column_may_be_vectors() -> None:
+    coords = scenes.surface_voxels(200) // 4
+    found, values = ops.voxelize(coords), scenes.randn(len(coords), 1)
+    for reduce in ("first", "mean"):
+        matrix = ops.voxel_reduce(values, found, reduce)
+        assert torch.equal(ops.voxel_reduce(values[:, 0], found, reduce), matrix[:, 0])
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_mean_of_half_values_is_summed_in_float32(dtype: torch.dtype) -> None:
     found = ops.voxelize(torch.zeros(20_000, 4, dtype=torch.int32))
