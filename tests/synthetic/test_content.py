@@ -97,7 +97,7 @@ def test_scans_are_occluded_and_have_holes(scans: list[Scan]) -> None:
     assert 0.3 < floor_cells / area < 0.95
 
 
-@pytest.mark.parametrize(("label", "deepest"), [(8, 0.05), (9, 0.06)])
+@pytest.mark.parametrize(("label", "deepest"), [(8, 0.10), (9, 0.10)])
 def test_doors_and_windows_lie_back_in_the_wall(
     scans: list[Scan], label: int, deepest: float
 ) -> None:
@@ -111,7 +111,7 @@ def test_doors_and_windows_lie_back_in_the_wall(
         depths.append(behind[behind > -0.3])
     depth = np.concatenate(depths)
     assert np.mean(depth > deepest) > 0.35
-    assert np.quantile(depth, 0.99) < 0.2
+    assert np.quantile(depth, 0.99) < 0.35
 
 
 def test_layouts_keep_inside_the_room_and_apart() -> None:

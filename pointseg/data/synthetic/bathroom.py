@@ -15,17 +15,17 @@ def _u(rng: np.random.Generator, low: float, high: float) -> float:
 
 def toilet(rng: np.random.Generator) -> Prop:
     """Foot, bowl, seat and cistern."""
-    w, d = _u(rng, 0.38, 0.44), _u(rng, 0.66, 0.74)
+    w, d = _u(rng, 0.42, 0.50), _u(rng, 0.68, 0.78)
     seat = _u(rng, 0.40, 0.45)
     white, lid = glossy(rng), glossy(rng)
-    prop = Prop(size=(w + 0.06, d, 0.85))
+    prop = Prop(size=(w + 0.06, d, 0.95))
     one = prop.instance(nyu40.TOILET)
     at = (0.0, d - 0.27)
     prop.tube(one, white, (0.0, d - 0.32), (0.0, seat * 0.6), (0.13, 0.20), taper=1.1)
     prop.tube(one, white, at, (seat * 0.45, seat - 0.03), (0.14, 0.20), taper=1.35)
     prop.tube(one, lid, at, (seat - 0.03, seat + 0.03), (w / 2, 0.27))
     prop.box(one, white, (-0.13, 0.13), (0.05, d - 0.4), (0.12, seat - 0.04))
-    top = seat + _u(rng, 0.34, 0.42)
+    top = seat + _u(rng, 0.36, 0.48)
     prop.box(one, white, (-w / 2, w / 2), (0.01, 0.19), (seat - 0.03, top))
     prop.box(one, lid, (-w / 2 - 0.02, w / 2 + 0.02), (0.0, 0.21), (top, top + 0.03))
     return prop
@@ -33,7 +33,7 @@ def toilet(rng: np.random.Generator) -> Prop:
 
 def wash_basin(rng: np.random.Generator) -> Prop:
     """A bowl with a thick rim on a pedestal, its tap at the wall."""
-    w, d, h = _u(rng, 0.55, 0.72), _u(rng, 0.44, 0.54), _u(rng, 0.82, 0.88)
+    w, d, h = _u(rng, 0.58, 0.80), _u(rng, 0.48, 0.58), _u(rng, 0.82, 0.90)
     white, steel = glossy(rng), pick(rng, "metal", "white")
     prop = Prop(size=(w, d, h + 0.2))
     one = prop.instance(nyu40.SINK)
@@ -92,11 +92,11 @@ def bathtub(rng: np.random.Generator, length: float) -> Prop:
     steel = pick(rng, "metal")
     prop.tube(one, steel, (-slope * (half - 0.1), d / 2), (h, h + 0.14), 0.03)
     cloth = prop.instance(nyu40.SHOWER_CURTAIN)
-    share = _u(rng, 0.45, 0.75)
+    share = _u(rng, 0.55, 0.8)
     start = -half if rng.random() < 0.5 else half - length * share
     top = _u(rng, 1.95, 2.1)
     grid = wavy_sheet(
-        rng, (start, start + length * share), d + 0.02, (_u(rng, 0.15, 0.4), top), 0.045, 0.24
+        rng, (start, start + length * share), d + 0.02, (_u(rng, 0.15, 0.4), top), 0.055, 0.28
     )
     prop.sheet(cloth, soft(rng), grid)
     rod = prop.instance(nyu40.OTHER_PROP)

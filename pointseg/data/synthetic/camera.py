@@ -24,7 +24,7 @@ class ScanSettings:
     width: int = 168
     height: int = 132
     field_of_view_deg: float = 92.0
-    cell_m: float = 0.026
+    cell_m: float = 0.028
 
     @property
     def pixel_pitch(self) -> float:
@@ -80,7 +80,7 @@ def camera_path(space: Space, rng: np.random.Generator, num_views: int) -> np.nd
         )
         across = float(np.arctan2(space.depth / 2 - y, space.width / 2 - x))
         side = (0.0, 0.75, -0.75)[i % 3]
-        tilt = float(rng.uniform(-0.52, -0.26)) if i % 5 else float(rng.uniform(-0.15, 0.0))
+        tilt = float(rng.uniform(-0.58, -0.32)) if i % 5 else float(rng.uniform(-0.25, -0.1))
         poses[i] = (x, y, z, across + side + float(rng.normal(0, 0.15)), tilt)
     return poses
 

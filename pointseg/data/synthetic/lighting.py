@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pointseg.data.synthetic.mesh import TriangleMesh
+from pointseg.data.synthetic.palettes import FABRIC, METAL, PRINT, WHITE, WOOD
 from pointseg.data.synthetic.space import Space
 
 # Cell of the texture's noise in metres on x, y, z, by pattern: plain, grain, weave, tiles, print.
@@ -14,6 +15,8 @@ _TEXTURE_CELL_M = np.array(
     [[0.3, 0.3, 0.3], [0.05, 0.05, 0.6], [0.04, 0.04, 0.04], [0.3, 0.3, 0.3], [0.16, 0.16, 0.14]],
     np.float32,
 )
+
+_INKS = np.array(WOOD + WHITE + FABRIC + METAL, np.float32)
 
 
 @dataclass(frozen=True)
@@ -84,12 +87,10 @@ def surface_colors(
     noise = _hash(cells, part)
     contrast = mesh.contrast[part]
     swing = (noise & np.uint32(255)).astype(np.float32) * np.float32(1 / 127.5) - 1.0
-    color = mesh.rgb[part] * (1.0 + contrast * swing)[:, None]
-    printed = np.flatnonzero(pattern == 4)
-    for channel in range(3):
-        bits = (noise[printed] >> np.uint32(8 * channel)) & np.uint32(255)
-        swing = bits.astype(np.float32) * np.float32(1 / 127.5) - 1.0
-        color[printed, channel] += contrast[printed] * swing
+    color = mesh.rgb[part] * (1.0 + np.where(pattern == PRINT, 0.0, contrast) * swing)[:, None]
+    printed = np.flatnonzero(pattern == PRINT)
+    ink = _INKS[(noise[printed] >> np.uint32(8)) % np.uint32(len(_INKS))]
+    color[printed] += contrast[printed, None] * (ink - color[printed])
     lamp = turn.T @ (lighting.lamp.astype(np.float32) - move)
     to_lamp = lamp - xyz_m
     far = np.sqrt(np.einsum("pi,pi->p", to_lamp, to_lamp) + np.float32(1e-6))

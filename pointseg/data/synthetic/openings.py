@@ -14,7 +14,7 @@ from pointseg.data.synthetic.bathroom import wavy_sheet
 from pointseg.data.synthetic.mesh import Prop
 from pointseg.data.synthetic.palettes import PRINT, Material, hard, pick, soft
 
-WALL_THICKNESS_M = 0.16
+WALL_THICKNESS_M = 0.30
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ def _leaf(
 
 
 def door(rng: np.random.Generator, opening: Opening) -> Prop:
-    """Frame and leaf; the leaf lies 6-10 cm back in the wall, or stands open into the room."""
+    """Frame and leaf; the leaf lies 12-20 cm back in the wall, or stands open into the room."""
     w, top = opening.width, opening.high
     frame = hard(rng)
     leaf = frame if rng.random() < 0.4 else hard(rng)
     prop = Prop(size=(w, 0.05, top))
     one = prop.instance(nyu40.DOOR)
-    proud, deep = _u(rng, 0.025, 0.045), _u(rng, 0.065, 0.10)
+    proud, deep = _u(rng, 0.03, 0.05), _u(rng, 0.12, 0.20)
     _lining(prop, one, frame, w, (0.0, top), proud)
     swing = _u(rng, 0.7, 1.6) if rng.random() < 0.22 else 0.0
     hinge = -1 if rng.random() < 0.5 else 1
@@ -98,7 +98,7 @@ def window(rng: np.random.Generator, opening: Opening) -> Prop:
     frame = hard(rng)
     prop = Prop(size=(w, 0.15, z[1]))
     one = prop.instance(nyu40.WINDOW)
-    deep = _u(rng, 0.085, 0.11)
+    deep = _u(rng, 0.16, 0.24)
     glass = pick(rng, "white", "painted", "metal")._replace(dropout=0.15)
     prop.box(one, glass, (-w / 2, w / 2), (-deep - 0.03, -deep), z)
     _lining(prop, one, frame, w, z, _u(rng, 0.02, 0.04))
@@ -134,13 +134,13 @@ def curtains(rng: np.random.Generator, opening: Opening, sides: tuple[bool, bool
 
 
 def picture(rng: np.random.Generator) -> Prop:
-    """A panel in a frame, 4-8 cm proud of the wall; the print is made of patches of colour."""
-    w, h = _u(rng, 0.55, 1.15), _u(rng, 0.5, 0.9)
+    """A deep panel in a frame, 7-11 cm proud of the wall; its print is patches of colour."""
+    w, h = _u(rng, 0.6, 1.25), _u(rng, 0.55, 0.95)
     low = _u(rng, 1.15, 1.35)
-    proud = _u(rng, 0.045, 0.08)
+    proud = _u(rng, 0.07, 0.11)
     prop = Prop(size=(w, proud + 0.02, low + h))
     one = prop.instance(nyu40.PICTURE)
-    image = soft(rng)._replace(pattern=PRINT, contrast=_u(rng, 0.2, 0.5))
+    image = soft(rng)._replace(pattern=PRINT, contrast=_u(rng, 0.5, 0.8))
     frame = hard(rng)
     prop.box(one, image, (-w / 2, w / 2), (0.0, proud - 0.015), (low, low + h))
     for x in ((-w / 2, -w / 2 + 0.06), (w / 2 - 0.06, w / 2)):

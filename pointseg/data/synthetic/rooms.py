@@ -54,7 +54,7 @@ def _start(
     depth: tuple[float, float],
     doors: int = 1,
 ) -> Shell:
-    space = Space(_u(rng, *width) * scale, _u(rng, *depth) * scale, _u(rng, 2.4, 2.8))
+    space = Space(_u(rng, *width) * scale, _u(rng, *depth) * scale, _u(rng, 2.35, 2.65))
     shell = Shell(space, rng)
     if rng.random() < 0.3:
         shell.corner_block()
@@ -177,8 +177,8 @@ def kitchen(rng: np.random.Generator, scale: float, turn: int) -> Shell:
         rng, dining_group(rng, int(rng.integers(2, 5))), must=True, margin=0.02, turns=0.4,
         base_yaw=float(rng.integers(4)) * np.pi / 2,
     )  # fmt: skip
-    if rng.random() < 0.6:
-        space.against_wall(rng, cabinet(rng, "narrow" if rng.random() < 0.5 else "low"))
+    if rng.random() < 0.5:
+        space.against_wall(rng, cabinet(rng, "tall" if rng.random() < 0.5 else "narrow"))
     shell.add_pictures(1, must=False)
     _odds(space, rng, int(rng.integers(1, 4)))
     return shell
@@ -198,7 +198,9 @@ def bathroom(rng: np.random.Generator, scale: float, turn: int) -> Shell:
         x, y, yaw = space.on_wall(found[0], found[1], 0.0)
         glass = hung_panel(rng, nyu40.MIRROR, basin.size[0], _u(rng, 0.5, 0.8), 1.15)
         space.at_wall(glass, found[0], found[1], 0.0, low=1.12, margin=0.0)
-    if rng.random() < 0.8:
+    if rng.random() < 0.35:
+        space.against_wall(rng, wash_basin(rng), off=(0.0, 0.0), jitter=0.0, margin=0.08)
+    if rng.random() < 0.7:
         space.against_wall(rng, cabinet(rng, "narrow"))
     with contextlib.suppress(NoPlaceError):
         shell.add_window(hung=False, small=True, low=_u(rng, 1.15, 1.3))

@@ -197,7 +197,7 @@ def scan_room(room: Room, seed: int, index: int, settings: ScanSettings | None =
     toward = -_dot(normal, direction)
     kept = np.flatnonzero(_returned(rng, distance, np.abs(toward), mesh.dropout[part]))
     ranges = distance[kept]
-    noise = rng.standard_normal(len(kept), dtype=np.float32) * (0.0015 + 0.0012 * ranges**2)
+    noise = rng.standard_normal(len(kept), dtype=np.float32) * (0.0015 + 0.0010 * ranges**2)
     points = rays[kept, :3] + direction[kept] * (ranges + noise)[:, None]
     winners, vertex = _first_in_cell(*_lattice(points, settings.cell_m))
     count = np.bincount(vertex)

@@ -60,12 +60,14 @@ def cabinet(rng: np.random.Generator, kind: str = "low") -> Prop:
         columns, rows = (2 if w < 1.2 else 3), int(rng.integers(1, 4))
     body, handle = hard(rng), pick(rng, "metal", "wood")
     front = body if rng.random() < 0.5 else hard(rng)
-    prop = Prop(size=(w + 0.04, d, h))
+    prop = Prop(size=(w + 0.06, d + 0.02, h))
     one = prop.instance(nyu40.CABINET)
-    plinth = _u(rng, 0.06, 0.12)
-    prop.box(one, body, (-w / 2 + 0.03, w / 2 - 0.03), (0.0, d - 0.09), (0.0, plinth))
+    plinth = _u(rng, 0.10, 0.17)
+    for x in (-w / 2 + 0.05, w / 2 - 0.05):
+        for y in (0.05, d - 0.11):
+            prop.box(one, body, (x - 0.03, x + 0.03), (y - 0.03, y + 0.03), (0.0, plinth))
     prop.box(one, body, (-w / 2, w / 2), (0.0, d - 0.055), (plinth, h - 0.03))
-    prop.box(one, body, (-w / 2 - 0.02, w / 2 + 0.02), (0.0, d), (h - 0.03, h))
+    prop.box(one, body, (-w / 2 - 0.03, w / 2 + 0.03), (0.0, d + 0.02), (h - 0.05, h))
     fronts(
         prop, one, rng, (-w / 2, w / 2), d - 0.055, (plinth, h - 0.03), columns, rows, front, handle
     )
@@ -128,21 +130,21 @@ def bookshelf(rng: np.random.Generator) -> Prop:
 
 
 def refrigerator(rng: np.random.Generator) -> Prop:
-    """Two deep, slightly rounded doors above each other with long stand-off handles."""
-    w, d, h = _u(rng, 0.62, 0.80), _u(rng, 0.66, 0.76), _u(rng, 1.55, 1.85)
+    """Two bulging doors above each other, a deep joint between them, stand-off handles."""
+    w, d, h = _u(rng, 0.65, 0.85), _u(rng, 0.74, 0.84), _u(rng, 1.5, 1.85)
     body, handle = glossy(rng), pick(rng, "metal", "white")
     prop = Prop(size=(w, d + 0.06, h))
     one = prop.instance(nyu40.REFRIGERATOR)
     split = h * (_u(rng, 0.30, 0.40) if rng.random() < 0.5 else _u(rng, 0.60, 0.70))
     side = 1 if rng.random() < 0.5 else -1
-    prop.box(one, body, (-w / 2, w / 2), (0.0, d - 0.10), (0.03, h))
-    for z0, z1 in ((0.08, split - 0.02), (split + 0.02, h)):
-        prop.box(one, body, (-w / 2, w / 2), (d - 0.08, d - 0.02), (z0, z1))
-        prop.box(one, body, (-w / 2 + 0.04, w / 2 - 0.04), (d - 0.02, d), (z0 + 0.01, z1 - 0.01))
+    bulge = _u(rng, 0.14, 0.20)
+    prop.box(one, body, (-w / 2, w / 2), (0.0, d - bulge), (0.03, h))
+    for z0, z1 in ((0.06, split - 0.035), (split + 0.035, h)):
+        prop.tube(one, body, (0.0, d - bulge), (z0, z1), (w / 2, bulge))
         long = min(0.5, (z1 - z0) * 0.7)
         base = z1 - 0.06 - long if z1 < h else z0 + 0.06
-        x = side * (w / 2 - 0.08)
-        prop.box(one, handle, (x - 0.02, x + 0.02), (d + 0.025, d + 0.06), (base, base + long))
+        x = side * (w / 2 - 0.14)
+        prop.box(one, handle, (x - 0.02, x + 0.02), (d - 0.02, d + 0.06), (base, base + long))
     return prop
 
 

@@ -82,7 +82,7 @@ def _around(count: int) -> np.ndarray:
 
 def desk(rng: np.random.Generator) -> Prop:
     """Work top on a drawer unit and a side panel, closed at the back; monitor and office chair."""
-    w, d, h = _u(rng, 1.2, 1.65), _u(rng, 0.62, 0.78), _u(rng, 0.72, 0.77)
+    w, d, h = _u(rng, 1.3, 1.7), _u(rng, 0.64, 0.80), _u(rng, 0.72, 0.77)
     top, body = hard(rng), hard(rng)
     seat_room = 0.75
     prop = Prop(size=(w, d + seat_room, h + 0.5))
@@ -118,26 +118,26 @@ def counter(rng: np.random.Generator, width: float, with_sink: bool) -> Prop:
     prop = Prop(size=(width, d, h + 0.35))
     one = prop.instance(nyu40.COUNTER)
     half = width / 2
-    prop.box(one, body, (-half, half), (0.0, d - 0.12), (0.0, 0.1))
+    prop.box(one, body, (-half, half), (0.0, d - 0.17), (0.0, 0.12))
     x = _u(rng, -half + 0.5, half - 0.5) if with_sink else 0.0
     hole_x, hole_y = (x - 0.30, x + 0.30), (0.12, d - 0.12)
-    front = d - 0.06
+    front = d - 0.08
     if with_sink:
-        prop.box(one, body, (-half, hole_x[0]), (0.0, front), (0.1, h - thick))
-        prop.box(one, body, (hole_x[1], half), (0.0, front), (0.1, h - thick))
-        prop.box(one, body, hole_x, (hole_y[1], front), (0.1, h - thick))
-        prop.box(one, body, hole_x, (0.0, hole_y[1]), (0.1, h - 0.26))
+        prop.box(one, body, (-half, hole_x[0]), (0.0, front), (0.12, h - thick))
+        prop.box(one, body, (hole_x[1], half), (0.0, front), (0.12, h - thick))
+        prop.box(one, body, hole_x, (hole_y[1], front), (0.12, h - thick))
+        prop.box(one, body, hole_x, (0.0, hole_y[1]), (0.12, h - 0.26))
         prop.box(one, top, (-half, hole_x[0]), (0.0, d), (h - thick, h))
         prop.box(one, top, (hole_x[1], half), (0.0, d), (h - thick, h))
         prop.box(one, top, hole_x, (0.0, hole_y[0]), (h - thick, h))
         prop.box(one, top, hole_x, (hole_y[1], d), (h - thick, h))
         _basin(prop, rng, hole_x, hole_y, h)
     else:
-        prop.box(one, body, (-half, half), (0.0, front), (0.1, h - thick))
+        prop.box(one, body, (-half, half), (0.0, front), (0.12, h - thick))
         prop.box(one, top, (-half, half), (0.0, d), (h - thick, h))
     columns = max(2, round(width / 0.5))
     fronts(prop, one, rng, (-half, half), front, (0.12, h - thick), columns, 1, body, handle)
-    prop.box(one, top, (-half, half), (0.0, 0.03), (h, h + 0.1))
+    prop.box(one, top, (-half, half), (0.0, 0.04), (h, h + 0.22))
     spans = [(-half, hole_x[0]), (hole_x[1], half)] if with_sink else [(-half, half)]
     for span in spans:
         if span[1] - span[0] > 0.4:
