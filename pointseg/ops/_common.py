@@ -52,7 +52,9 @@ def native(name: str) -> Callable[..., Any]:
     return operator
 
 
-def check_feats(name: str, feats: Tensor, rows: int | None = None, channels: int | None = None) -> None:
+def check_feats(
+    name: str, feats: Tensor, rows: int | None = None, channels: int | None = None
+) -> None:
     """Check a feature matrix [N, C]; `rows` and `channels` where they are given."""
     if not isinstance(feats, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(feats).__name__}")
@@ -66,20 +68,9 @@ def check_feats(name: str, feats: Tensor, rows: int | None = None, channels: int
         raise ValueError(f"{name}: expected {channels} channels, got {feats.shape[1]}")
 
 
-def check_like(name: str, tensor: Tensor, feats: Tensor) -> None:
-    """Check that `tensor` has the dtype and the device of `feats`."""
-    if tensor.dtype != feats.dtype:
-        raise TypeError(f"{name}: expected {feats.dtype} like feats, got {tensor.dtype}")
-    if tensor.device != feats.device:
-        raise ValueError(f"{name}: expected device {feats.device} like feats, got {tensor.device}")
-
-
-def autocast(feats: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
-    """Cast to the autocast dtype of the device where autocast is on; float64 is left alone."""
+def autocast(feats: Tensor) -> Tensor:
+    """Cast features to the autocast dtype of their device where autocast is on; not float64."""
     device = feats.device.type
-    if not torch.is_autocast_enabled(device):
-        return (feats, *others)
-    dtype = torch.get_autocast_dtype(device)
-    return tuple(
-        t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in (feats, *others)
-    )
+    if feats.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+        return feats
+    return feats.to(torch.get_autocast_dtype(device))

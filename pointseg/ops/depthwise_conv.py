@@ -40,7 +40,7 @@ def depthwise_conv(feats: Tensor, weight: Tensor, kmap: PairMap) -> Tensor:
     expected = [kmap.segments.shape[1], feats.shape[1]]
     if list(weight.shape) != expected:
         raise ValueError(f"weight: expected [K, C] = {expected}, got {list(weight.shape)}")
-    (feats,) = autocast(feats)
+    feats = autocast(feats)
     check_parameter("weight", weight, feats)
     result: Tensor = native("depthwise_conv")(
         feats.contiguous(),

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pointseg.ops._common import PairMap, autocast, check_feats, check_like, native, register
+from pointseg.ops._arguments import check_parameter, swapped_arrays
+from pointseg.ops._common import PairMap, autocast, check_feats, native, register
 
 
 def sparse_conv(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | None = None) -> Tensor:
@@ -28,7 +29,8 @@ def sparse_conv(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | Non
 
     Args:
         feats: [N_in, C_in].
-        weight: [K, C_in, C_out], taps in the order of ``KernelSpec.offsets``; dtype of `feats`.
+        weight: [K, C_in, C_out], taps in the order of ``KernelSpec.offsets``; dtype of `feats`, or
+            float32 beside 16-bit features.
         kmap: from the grid of `feats` to the grid of the result.
         bias: [C_out] or None.
 
@@ -45,11 +47,10 @@ def sparse_conv(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | Non
         )
     if bias is not None and bias.shape != weight.shape[2:]:
         raise ValueError(f"bias: expected [{weight.shape[2]}], got {list(bias.shape)}")
-    feats, weight, bias = autocast(feats, weight, bias)
-    check_like("weight", weight, feats)
+    feats = autocast(feats)
+    check_parameter("weight", weight, feats)
     if bias is not None:
-        check_like("bias", bias, feats)
-    swapped = kmap.transposed() if feats.requires_grad and torch.is_grad_enabled() else None
+        check_parameter("bias", bias, feats)
     result: Tensor = native("sparse_conv")(
         feats.contiguous(),
         weight,
@@ -58,9 +59,7 @@ def sparse_conv(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | Non
         kmap.out_rows,
         kmap.segments,
         kmap.num_out,
-        swapped.in_rows if swapped else None,
-        swapped.out_rows if swapped else None,
-        swapped.segments if swapped else None,
+        *swapped_arrays(kmap, feats),
     )
     return result
 
@@ -117,6 +116,7 @@ def _weight_grad_fake(
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     feats, weight, bias, in_rows, out_rows, segments, _, *swapped = inputs
+    ctx.bias_dtype = None if bias is None else bias.dtype
     ctx.save_for_backward(feats, weight, in_rows, out_rows, segments, *swapped)
 
 
@@ -137,7 +137,7 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
             feats, grad_out, in_rows, out_rows, segments
         ).to(weight.dtype)
     if ctx.needs_input_grad[2]:
-        grad_bias = grad_out.sum(0)
+        grad_bias = grad_out.sum(0, dtype=ctx.bias_dtype)
     return (grad_feats, grad_weight, grad_bias, *([None] * 7))
 
 

@@ -71,13 +71,29 @@ def check_coords(coords: Tensor) -> None:
         )
 
 
+def _check_range(coords: Tensor) -> None:
+    """Raise ValueError for the first axis that leaves the range of a packed key."""
+    if coords.shape[0] == 0 or torch.compiler.is_compiling():
+        return  # a compiled graph relies on the check of the operator itself
+    low, high = coords.amin(0).tolist(), coords.amax(0).tolist()
+    for axis, name in enumerate(("batch index", "x", "y", "z")):
+        least, most = (0, MAX_BATCH) if axis == 0 else (-MAX_COORD, MAX_COORD)
+        if low[axis] < least or high[axis] > most:
+            value = low[axis] if low[axis] < least else high[axis]
+            raise ValueError(
+                f"coords: {name} = {value} is outside [{least}, {most}]; use a larger voxel size, "
+                "or move the scene to the origin"
+            )
+
+
 def voxel_keys(coords: Tensor) -> Tensor:
     """Pack int32 [N, 4] coordinates into int64 [N] keys that compare as the coordinates do.
 
     Raises:
-        RuntimeError: a coordinate is out of range; names axis, value and row.
+        ValueError: a coordinate is out of range; names axis and value.
     """
     check_coords(coords)
+    _check_range(coords)
     keys: Tensor = native("voxel_keys")(coords.contiguous())
     return keys
 
@@ -89,8 +105,13 @@ def sort_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def voxelize(coords: Tensor) -> Voxelization:
-    """Group integer coordinates, int32 [P, 4] (batch, x, y, z), into unique voxels."""
+    """Group integer coordinates, int32 [P, 4] (batch, x, y, z), into unique voxels.
+
+    Raises:
+        ValueError: a coordinate is out of range; names axis and value.
+    """
     check_coords(coords)
+    _check_range(coords)
     return Voxelization(*native("voxelize")(coords.contiguous()))
 
 

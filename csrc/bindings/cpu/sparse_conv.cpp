@@ -1,43 +1,38 @@
 // sparse_conv, sparse_conv_weight_grad: see pointseg/ops/sparse_conv.py for the contract.
 #include "../../kernels/cpu/sparse_conv.h"
 
-#include "common.h"
+#include "storage.h"
 
 namespace pointseg {
 namespace {
 
-void check_conv(const Tensor& feats, const char* name, int64_t channels) {
-  STD_TORCH_CHECK(feats.dim() == 2 && feats.is_contiguous(), name,
-                  ": expected a contiguous [N, C] tensor");
-  STD_TORCH_CHECK(channels < 0 || feats.size(1) == channels, name, ": expected ", channels,
-                  " channels, got ", feats.size(1));
-}
-
-// Sixteen-bit storage is computed in float32 from end to end: the sums of all taps never round in
-// between.
-bool is_half(ScalarType t) { return t == ScalarType::Half || t == ScalarType::BFloat16; }
-
-Tensor widened(const Tensor& t) {
-  return is_half(t.scalar_type()) ? torch::stable::to(t, ScalarType::Float) : t;
+// Any strides: the gradient of feats passes the transposed weights as a view.
+void check_weight(const Tensor& weight, ScalarType feats) {
+  STD_TORCH_CHECK(weight.dim() == 3, "weight: expected [K, C_in, C_out], got ", weight.dim(),
+                  " dimensions");
+  STD_TORCH_CHECK(weight.scalar_type() == feats ||
+                      (is_storage_only(feats) && weight.scalar_type() == ScalarType::Float),
+                  "weight: expected dtype ", feats, ", got ", weight.scalar_type());
 }
 
 Tensor sparse_conv(const Tensor& feats, const Tensor& weight, const std::optional<Tensor>& bias,
                    const Tensor& in_rows, const Tensor& out_rows, const Tensor& segments,
                    int64_t num_out) {
   const ScalarType dtype = feats.scalar_type();
-  check_conv(feats, "feats", -1);
-  STD_TORCH_CHECK(weight.dim() == 3 && weight.scalar_type() == dtype,
-                  "weight: expected [K, C_in, C_out] in the dtype of feats");
+  check_feats(feats, "feats");
+  check_weight(weight, dtype);
   const MapArrays map = map_arrays(in_rows, out_rows, segments);
   STD_TORCH_CHECK(weight.size(0) == map.num_taps && weight.size(1) == feats.size(1),
                   "weight: expected [", map.num_taps, ", ", feats.size(1), ", C_out], got [",
                   weight.size(0), ", ", weight.size(1), ", ", weight.size(2), "]");
-  STD_TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == weight.size(2) &&
-                            bias->is_contiguous() && bias->scalar_type() == dtype),
-                  "bias: expected a contiguous [C_out] tensor in the dtype of feats");
-  STD_TORCH_CHECK(num_out >= 0, "num_out: expected a count, got ", num_out);
+  if (bias) {
+    check_parameter(*bias, "bias", 1, dtype);
+    STD_TORCH_CHECK(bias->size(0) == weight.size(2), "bias: expected [", weight.size(2), "], got [",
+                    bias->size(0), "]");
+  }
+  check_count(num_out, "num_out");
 
-  const Tensor in = widened(feats), w = widened(weight);
+  const Tensor in = widen(feats), w = widen(weight);
   const int64_t in_channels = feats.size(1), out_channels = weight.size(2);
   Tensor out = zeros(in, {num_out, out_channels}, in.scalar_type());
   if (bias) torch::stable::copy_(out, torch::stable::unsqueeze(*bias, 0));
@@ -54,17 +49,17 @@ Tensor sparse_conv(const Tensor& feats, const Tensor& weight, const std::optiona
                         cptr<scalar_t>(packed), parallel);
       }),
       ScalarType::Float, ScalarType::Double);
-  return is_half(dtype) ? torch::stable::to(out, dtype) : out;
+  return store_as(out, dtype);
 }
 
 Tensor sparse_conv_weight_grad(const Tensor& feats, const Tensor& grad_out, const Tensor& in_rows,
                                const Tensor& out_rows, const Tensor& segments) {
-  check_conv(feats, "feats", -1);
-  check_conv(grad_out, "grad_out", -1);
+  check_feats(feats, "feats");
+  check_feats(grad_out, "grad_out");
   STD_TORCH_CHECK(feats.scalar_type() == grad_out.scalar_type(),
                   "grad_out: expected the dtype of feats");
   const MapArrays map = map_arrays(in_rows, out_rows, segments);
-  const Tensor in = widened(feats), grad = widened(grad_out);
+  const Tensor in = widen(feats), grad = widen(grad_out);
   const int64_t in_channels = feats.size(1), out_channels = grad_out.size(1);
   Tensor grad_weight = empty(in, {map.num_taps, in_channels, out_channels}, in.scalar_type());
   THO_DISPATCH_V2(

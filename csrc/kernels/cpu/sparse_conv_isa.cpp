@@ -28,6 +28,8 @@ constexpr int kVectorBytes = 16;
 constexpr int kRows = 4, kVectors = 2;  // 8 of 16
 #endif
 
+constexpr int64_t kGradCacheBytes = 256 * 1024;
+
 // Rows of a tile of V vectors: as many as keep the accumulators in registers.
 constexpr int tile_rows(int vectors) { return std::min(kRows * kVectors / vectors, 12); }
 
@@ -193,21 +195,26 @@ void grad_panel(const WeightGradArgs<T>& a, int64_t begin, int64_t end, int64_t 
 template <typename T>
 void weight_grad(const WeightGradArgs<T>& a, const Parallel& parallel) {
   using S = Simd<T>;
+  // Every tile of a tap reads the rows of its pairs again: as many pairs at a time as stay near.
+  const auto row_bytes = static_cast<int64_t>((a.in_channels + a.out_channels) * sizeof(T));
+  const int64_t chunk = std::max<int64_t>(64, kGradCacheBytes / row_bytes);
   // A task owns the weights of one tap and walks all blocks in order, so every sum has one order.
   parallel.tasks(a.num_taps, [&](int64_t tap) {
     T* grad = a.grad_weight + tap * a.in_channels * a.out_channels;
     std::fill(grad, grad + a.in_channels * a.out_channels, T(0));
     for (int64_t block = 0; block < a.num_blocks; ++block) {
       const int64_t* segment = a.segments + (block * a.num_taps + tap) * 2;
-      if (segment[0] == segment[1]) continue;
-      for (int64_t co0 = 0; co0 < a.out_channels; co0 += S::kPanel) {
-        const int64_t valid = std::min<int64_t>(S::kPanel, a.out_channels - co0);
-        with_vectors<T>(valid, [&]<int V>() {
-          if (valid == V * S::kWidth)
-            grad_panel<T, V, true>(a, segment[0], segment[1], co0, valid, grad);
-          else
-            grad_panel<T, V, false>(a, segment[0], segment[1], co0, valid, grad);
-        });
+      for (int64_t begin = segment[0]; begin < segment[1]; begin += chunk) {
+        const int64_t end = std::min(begin + chunk, segment[1]);
+        for (int64_t co0 = 0; co0 < a.out_channels; co0 += S::kPanel) {
+          const int64_t valid = std::min<int64_t>(S::kPanel, a.out_channels - co0);
+          with_vectors<T>(valid, [&]<int V>() {
+            if (valid == V * S::kWidth)
+              grad_panel<T, V, true>(a, begin, end, co0, valid, grad);
+            else
+              grad_panel<T, V, false>(a, begin, end, co0, valid, grad);
+          });
+        }
       }
     }
   });
