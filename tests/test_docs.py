@@ -17,6 +17,7 @@ from tests.docs.blocks import KINDS, Block, read_blocks, run_block
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "csrc" / "README.md"])
+NOTES = sorted((ROOT / "pointseg").rglob("*.md"))  # beside the code, for its readers
 BLOCKS = {page: read_blocks(page, ROOT) for page in PAGES}
 RUN_KINDS = ("bash", "python", "yaml")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -106,7 +107,7 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [*PAGES, *NOTES], ids=name_of)
 def test_relative_links_lead_somewhere(page: Path) -> None:
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):

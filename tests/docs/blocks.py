@@ -70,7 +70,7 @@ def run_block(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
             code = _run_command(words, monkeypatch)
             assert code == 0, f"{block.where}: exit code {code} of {shlex.join(words)}"
     elif block.kind == "python":
-        code_object = compile(block.text, block.where, "exec")
+        code_object = compile(block.text, block.where, "exec", dont_inherit=True)
         exec(code_object, {"__name__": "__main__"})
     elif block.kind == "yaml":
         named = _FILE_COMMENT.match(block.text.partition("\n")[0])
