@@ -86,15 +86,22 @@ template <typename T, int R, int V>
 void conv_tile(const T* const* in, T* const* out, const T* panel, int64_t in_channels) {
   using S = Simd<T>;
   typename S::Vec acc[R][V];
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
     for (int v = 0; v < V; ++v) acc[r][v] = S::load(out[r] + v * S::kWidth);
   for (int64_t ci = 0; ci < in_channels; ++ci, panel += V * S::kWidth) {
     typename S::Vec w[V];
+#pragma GCC unroll 16
     for (int v = 0; v < V; ++v) w[v] = S::load(panel + v * S::kWidth);
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
       for (int v = 0; v < V; ++v) acc[r][v] += in[r][ci] * w[v];
   }
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
     for (int v = 0; v < V; ++v) S::store(out[r] + v * S::kWidth, acc[r][v]);
 }
 
@@ -163,12 +170,16 @@ void grad_tile(const WeightGradArgs<T>& a, int64_t begin, int64_t end, int64_t c
     const T* g = a.grad_out + int64_t{a.out_rows[pair]} * a.out_channels + co0;
     if constexpr (!kWide) g = static_cast<const T*>(std::memcpy(row, g, valid * sizeof(T)));
     typename S::Vec gv[V];
+#pragma GCC unroll 16
     for (int v = 0; v < V; ++v) gv[v] = S::load(g + v * S::kWidth);
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
       for (int v = 0; v < V; ++v) acc[r][v] += in[r] * gv[v];
   }
   for (int r = static_cast<int>(first - ci0); r < R; ++r) {
     T* to = grad + (ci0 + r) * a.out_channels + co0;
+#pragma GCC unroll 16
     for (int v = 0; v < V; ++v) S::store(row + v * S::kWidth, acc[r][v]);
     for (int64_t j = 0; j < valid; ++j) to[j] += row[j];
   }
