@@ -12,7 +12,7 @@ from pointseg import ops
 from pointseg.benchmark import plain_torch
 from pointseg.benchmark.inputs import room_grid, room_points
 from pointseg.benchmark.report import Row
-from pointseg.benchmark.timing import best_ms, median_ms, peak_mib, threads
+from pointseg.benchmark.timing import best_ms, fma_gflops, median_ms, peak_mib, threads
 from pointseg.sparse import KernelMap, KernelSpec, VoxelGrid
 
 CUBE3 = KernelSpec(3)
@@ -109,8 +109,12 @@ def _conv_rows(
         _check_equal(f"conv_{name}_{case}", call(ours), call(other))
         with threads(options.threads):
             our_ms = median_ms(lambda call=call: call(ours), repeats)  # type: ignore[misc]
+            peak = fma_gflops()
         other_ms = best_ms(lambda call=call: call(other), repeats, options.other_threads)  # type: ignore[misc]
         yield Row.compare("ops", f"conv_{name}_{case}", "ms", our_ms, "plain_torch", other_ms)
+        products = 1 if name == "fwd" else 3
+        rate = 2e-6 * products * kmap.num_pairs * channels**2 / our_ms
+        yield Row.compare("ops", f"conv_{name}_{case}", "GFLOP/s", rate, "peak", peak)
     our_mib, other_mib = (
         peak_mib(lambda: forward_backward(ours)),
         peak_mib(lambda: forward_backward(other)),

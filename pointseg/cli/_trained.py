@@ -49,15 +49,25 @@ def load_model(args: argparse.Namespace) -> Trained:
 
 
 def chosen_device(name: str) -> torch.device:
+    """The device of a ``--device`` argument; ``auto`` is a GPU where the operators run on one."""
+    problem = _gpu_problem()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cpu" if problem else "cuda")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"--device must be auto, cpu or cuda[:index], got {name!r}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"--device {name}: torch sees no GPU; use --device cpu")
+    if device.type == "cuda" and problem:
+        raise ValueError(f"--device {name}: {problem}; use --device cpu")
     return device
+
+
+def _gpu_problem() -> str | None:
+    if not torch.cuda.is_available():
+        return "torch sees no GPU"
+    if not torch._C._dispatch_has_kernel_for_dispatch_key("pointseg::sparse_conv", "CUDA"):
+        return "pointseg's operators have no CUDA kernels in this version"
+    return None
 
 
 def open_split(trained: Trained, split: str | None) -> SceneDataset:

@@ -49,9 +49,10 @@ class Linear(SparseModule):
 
 
 class _RowBatchNorm(nn.BatchNorm1d):
-    """`nn.BatchNorm1d` on ``[N, C]``, shown to torch as a picture of N pixels whose channels lie
-    side by side: its kernel for that layout reads rows in order, the one for matrices columns, which
-    takes three times as long.
+    """`nn.BatchNorm1d` on ``[N, C]``, shown to torch as a picture of N pixels.
+
+    Torch's kernel for pictures whose channels lie side by side reads rows in order, its kernel for
+    matrices reads columns, which takes three times as long.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
