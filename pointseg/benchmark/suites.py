@@ -104,7 +104,7 @@ def _conv_rows(
         x, w = feats.requires_grad_(), weight.requires_grad_()
         return torch.autograd.grad(conv(x, w), (x, w), grad)
 
-    repeats = max(3, options.repeats // (channels // 32))
+    repeats = options.repeats
     for name, call in (("fwd", forward), ("fwdbwd", forward_backward)):
         _check_equal(f"conv_{name}_{case}", call(ours), call(other))
         with threads(options.threads):

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+BUDGET_S = 4.0
+
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
@@ -23,24 +25,35 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def median_ms(call: Callable[[], Any], repeats: int) -> float:
-    """Median wall time of `call` in milliseconds, after one call to warm up."""
+def timed(call: Callable[[], Any]) -> float:
+    """Wall time of one call in seconds."""
+    start = time.perf_counter()
     call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1e3
+    return time.perf_counter() - start
+
+
+def median_ms(call: Callable[[], Any], repeats: int) -> float:
+    """Median wall time of `call` in milliseconds, after one call to warm up.
+
+    Calls that take long are repeated less often: about `BUDGET_S` seconds, but once at least.
+    """
+    first = timed(call)
+    count = max(1, min(repeats, int(BUDGET_S / first)))
+    return statistics.median(timed(call) for _ in range(count)) * 1e3
 
 
 def best_ms(call: Callable[[], Any], repeats: int, counts: Sequence[int]) -> float:
-    """The best median over several numbers of threads."""
-    best = float("inf")
+    """The median with the number of threads, of `counts`, that suits `call` best.
+
+    That number is chosen by one call each, after a call to warm up.
+    """
+    call()
+    trial = {}
     for count in counts:
         with threads(count):
-            best = min(best, median_ms(call, repeats))
-    return best
+            trial[count] = timed(call)
+    with threads(min(trial, key=lambda count: trial[count])):
+        return median_ms(call, repeats)
 
 
 def fma_gflops() -> float:
@@ -56,7 +69,6 @@ def fma_gflops() -> float:
 
 def peak_mib(call: Callable[[], Any]) -> float:
     """Most that torch's allocator held at once beyond what it held before `call`, in MiB."""
-    call()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         call()
     assert trace.profiler is not None and trace.profiler.kineto_results is not None
