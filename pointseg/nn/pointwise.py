@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pointseg.nn.base import SparseModule
 from pointseg.sparse import SparseTensor
@@ -48,23 +48,6 @@ class Linear(SparseModule):
         return x.replace(self.linear(x.feats))
 
 
-class _RowBatchNorm(nn.BatchNorm1d):
-    """`nn.BatchNorm1d` on ``[N, C]``, shown to torch as a picture of N pixels.
-
-    Torch's kernel for pictures whose channels lie side by side reads rows in order, its kernel for
-    matrices reads columns, which takes three times as long.
-    """
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        if input.dim() != 4:
-            raise ValueError(f"expected [N, C] rows as a picture, got {list(input.shape)}")
-
-    def forward(self, input: Tensor) -> Tensor:
-        rows, channels = input.shape
-        picture = input.view(1, rows, 1, channels).permute(0, 3, 1, 2)
-        return super().forward(picture).permute(0, 2, 3, 1).reshape(rows, channels)
-
-
 class BatchNorm(SparseModule):
     """Batch norm over the voxels of all scenes: `nn.BatchNorm1d` on ``[N, C]``.
 
@@ -78,7 +61,7 @@ class BatchNorm(SparseModule):
         super().__init__()
         if not 0.0 < momentum <= 1.0:
             raise ValueError(f"momentum must lie in (0, 1], got {momentum}")
-        self.bn = _RowBatchNorm(channels, eps=eps, momentum=momentum)
+        self.bn = nn.BatchNorm1d(channels, eps=eps, momentum=momentum)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         return x.replace(self.bn(x.feats))
