@@ -19,22 +19,21 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PROJECT := setup.py pyproject.toml
 CPU_SOURCES := $(shell find csrc -type f -not -path '*/cuda/*')
-ALL_SOURCES := $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 # A library that somebody deleted is built again, whatever the stamps say.
 MISSING := $(if $(wildcard pointseg/_C.so),,force)
 
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint bench clean check-system force
+.PHONY: build demo test lint bench clean check-system native force
 
 demo: START := $(shell date +%s)
 demo: build/.native-cpu
 	@echo "set-up took $$(( $$(date +%s) - $(START) )) s"
 	$(BIN)/pointseg demo $(DEMO_ARGS)
 
-build: build/.native
+build: native
 
-test: $(VENV)/.installed-all build/.native
+test: $(VENV)/.installed-all native
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-all
@@ -43,7 +42,7 @@ lint: $(VENV)/.installed-all
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 
-bench: build/.native
+bench: native
 	$(BIN)/python tools/benchmark.py $(SUITE) --json build/bench-$(SUITE).json
 
 clean:
@@ -99,6 +98,7 @@ build/.native-cpu: $(VENV)/.installed $(CPU_SOURCES) $(MISSING)
 	POINTSEG_CUDA=$${POINTSEG_CUDA:-$(CUDA_OF_TORCH)} $(BIN)/python setup.py -q build_ext --inplace
 	@mkdir -p build && touch $@
 
-build/.native: $(VENV)/.installed $(ALL_SOURCES) $(MISSING)
+# Asked every time: it compiles what changed, and sees POINTSEG_CUDA or an nvcc that has come since.
+native: $(VENV)/.installed
 	$(BIN)/python setup.py -q build_ext --inplace
-	@mkdir -p build && touch $@ build/.native-cpu
+	@mkdir -p build && touch build/.native-cpu

@@ -69,8 +69,17 @@ def _torch_problem() -> str | None:
     return None
 
 
-def _load(path: Path, schema: str) -> Library:
-    """Load `path` and check that it brought the operator `schema`."""
+def has_kernel(schema: str, backend: str) -> bool:
+    """Whether operator `schema` is there with a kernel for `backend` ("CPU" or "CUDA")."""
+    import torch
+
+    return hasattr(torch.ops.pointseg, schema) and bool(
+        torch._C._dispatch_has_kernel_for_dispatch_key(f"pointseg::{schema}", backend)
+    )
+
+
+def _load(path: Path, schema: str, backend: str) -> Library:
+    """Load `path` and check that it brought the kernel of operator `schema` for `backend`."""
     import torch
 
     if not path.is_file():
@@ -80,7 +89,7 @@ def _load(path: Path, schema: str) -> Library:
         torch.ops.load_library(str(path))
     except OSError as error:
         return Library(path, f"{path} does not load ({error}): {REBUILD}{_blame_foreign()}")
-    if not hasattr(torch.ops.pointseg, schema):
+    if not has_kernel(schema, backend):
         sentence = f"{path} is not pointseg's compiled part, it has no operator {schema}: {REBUILD}"
         return Library(path, sentence + _blame_foreign())
     return Library(path, None)
@@ -91,14 +100,14 @@ def _load_all() -> tuple[Library, Library]:
     problem = _torch_problem()
     if problem is not None:
         return Library(cpu_path, problem), Library(cuda_path, problem)
-    cpu = _load(cpu_path, "cpu_isa")
+    cpu = _load(cpu_path, "voxel_keys", "CPU")
     import torch
 
     if not cpu.loaded:
         return cpu, Library(cuda_path, "it needs the CPU library, which is not loaded")
     if torch.version.cuda is None:
         return cpu, Library(cuda_path, f"torch {torch.__version__} is built without CUDA")
-    return cpu, _load(cuda_path, "voxel_keys")
+    return cpu, _load(cuda_path, "voxel_keys", "CUDA")
 
 
 CPU, CUDA = _load_all()

@@ -28,6 +28,7 @@ from pointseg.engine.checkpoint import (
     Checkpoint,
     find_checkpoint,
     load_checkpoint,
+    load_weights,
     pack_label_map,
     unpack_label_map,
 )
@@ -173,7 +174,7 @@ def load_trained(path: str | Path, overrides: Iterable[str] = ()) -> Trained:
             f"{checkpoint.in_channels}"
         )
     model = build_model(config, label_map)
-    model.load_state_dict(checkpoint.average or checkpoint.model)
+    load_weights(model, checkpoint.average or checkpoint.model, str(path))
     return Trained(config, model.eval(), label_map, checkpoint.step)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pointseg import _native
 from pointseg.cli._trained import chosen_device
 
 
@@ -12,7 +13,7 @@ def test_auto_is_the_cpu_where_the_operators_have_no_gpu_kernels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch._C, "_dispatch_has_kernel_for_dispatch_key", lambda *_: False)
+    monkeypatch.setattr(_native, "has_kernel", lambda *_: False)
     assert chosen_device("auto") == torch.device("cpu")
     with pytest.raises(ValueError, match=r"--device cuda: .*no CUDA kernels.*--device cpu"):
         chosen_device("cuda")
@@ -20,7 +21,7 @@ def test_auto_is_the_cpu_where_the_operators_have_no_gpu_kernels(
 
 def test_auto_is_the_gpu_where_both_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch._C, "_dispatch_has_kernel_for_dispatch_key", lambda *_: True)
+    monkeypatch.setattr(_native, "has_kernel", lambda *_: True)
     assert chosen_device("auto") == torch.device("cuda")
     assert chosen_device("cuda:1") == torch.device("cuda:1")
 

@@ -11,6 +11,7 @@ import ast
 import importlib
 import os
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 # Raised by the package itself these say what the user should change; raised anywhere else they are
 # faults, and keep their traceback.
 USER_ERRORS = (ValueError, TypeError, ImportError, LookupError)
+WORKER_ERROR = "Caught "  # how torch begins the text of an error from a loader's worker
 PACKAGE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -54,7 +56,7 @@ def run_main(module_name: str, argv: Sequence[str] | None = None, prog: str | No
     except Exception as error:
         if not is_user_error(error) or os.environ.get("POINTSEG_TRACEBACK", "0") not in ("", "0"):
             raise
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {user_message(error)}", file=sys.stderr)
         return 2
 
 
@@ -65,9 +67,22 @@ def is_user_error(error: Exception) -> bool:
     return isinstance(error, USER_ERRORS) and _raised_here(error)
 
 
+def user_message(error: Exception) -> str:
+    """The message alone: of an error that a loader's worker raised, without the traceback in it."""
+    text = str(error)
+    if not text.startswith(WORKER_ERROR):
+        return text
+    last = text.rstrip().rpartition(f"\n{type(error).__name__}: ")[2]
+    return last or text
+
+
 def _raised_here(error: Exception) -> bool:
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and PACKAGE_DIR in Path(frames[-1].filename).resolve().parents
+    text = str(error)
+    if text.startswith(WORKER_ERROR):  # raised again by torch, the worker's traceback as its text
+        files = re.findall(r'^  File "(.+)", line \d+', text, flags=re.MULTILINE)
+    else:
+        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return bool(files) and PACKAGE_DIR in Path(files[-1]).resolve().parents
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pointseg import _native
 from pointseg.data import SceneDataset
 from pointseg.experiment import Trained, build_dataset, load_trained
 
@@ -65,7 +66,7 @@ def chosen_device(name: str) -> torch.device:
 def _gpu_problem() -> str | None:
     if not torch.cuda.is_available():
         return "torch sees no GPU"
-    if not torch._C._dispatch_has_kernel_for_dispatch_key("pointseg::sparse_conv", "CUDA"):
+    if not _native.has_kernel("sparse_conv", "CUDA"):
         return "pointseg's operators have no CUDA kernels in this version"
     return None
 

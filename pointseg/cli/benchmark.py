@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pointseg.cli import run_main
+from pointseg.cli import PACKAGE_DIR, run_main
 
 # Threads that spin while they wait slow down whoever runs between them. OpenMP reads this when it
 # is loaded, so the measuring process has to be started with it.
@@ -26,7 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if WAIT_POLICY not in os.environ:
-        environment = {**os.environ, WAIT_POLICY: "passive"}
+        # The same pointseg, also where it is not installed.
+        paths = [str(PACKAGE_DIR.parent), os.environ.get("PYTHONPATH", "")]
+        environment = {
+            **os.environ,
+            WAIT_POLICY: "passive",
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        }
         command = [sys.executable, "-m", "pointseg", "benchmark", *_argv(args)]
         return subprocess.run(command, env=environment, check=False).returncode
 

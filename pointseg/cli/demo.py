@@ -1,8 +1,8 @@
 """Train on synthetic rooms, score unseen ones, dump their labels and write pages that show them.
 
 Everything goes through the real commands: rooms in ScanNet's format are generated, prepared,
-trained on, evaluated, exported, checked and shown. What an earlier demo left complete is kept; its
-run is gone on with. Remove the folder to start anew.
+trained on, evaluated, exported, checked and shown. Rooms that are there are kept, and a run with
+the same settings is gone on with. Remove the folder to start anew.
 """
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ def run(args: argparse.Namespace) -> int:
     )
     clock.run("preparation", prepare_data.main, "--dataset", "synthetic", "--root", rooms)
     changes = [f"data.root={rooms}", f"train.seed={args.seed}", *args.set]
-    what = ("--resume", trained) if (trained / "checkpoints").is_dir() else ("--config", CONFIG)
     sets = [part for change in changes for part in ("--set", change)]
+    if _is_started(trained, changes):
+        what: tuple[object, ...] = ("--resume", trained)
+    else:
+        what = ("--config", CONFIG, "--overwrite")
     clock.run("training", train.main, *what, "--output", trained, *sets)
     scores = args.out / "scores"
     clock.run("evaluation", evaluate.main, "--checkpoint", trained, "--out", scores, "--overwrite")
@@ -77,6 +80,24 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"mIoU {report['mean_iou']:.3f} ({report['protocol']})")
     return 0
+
+
+def _is_started(run: Path, changes: Sequence[str]) -> bool:
+    """Whether there is a checkpoint to go on from; ValueError if it has other settings."""
+    from pointseg import config
+    from pointseg.engine.checkpoint import load_checkpoint
+    from pointseg.experiment import load_config
+
+    path = run / "checkpoints" / "last.pt"
+    if not path.is_file():
+        return False
+    wanted = config.to_dict(load_config(CONFIG, changes))
+    if load_checkpoint(path).config != wanted:
+        raise ValueError(
+            f"{run} was trained with other settings than these: remove {run.parent}, or pass "
+            "another --out"
+        )
+    return True
 
 
 def control_score(rooms: Path) -> float:

@@ -114,16 +114,19 @@ def train(
     command = [sys.executable, *sys.argv]
     labels = pack_label_map(train_scenes.label_map)
     start = 0 if checkpoint is None else checkpoint.step
+    log = RunLog(directory, config.train.steps, start, config.train.tensorboard, console)
+    # All that can be refused is refused before anything in the run directory changes.
+    trainer = build_trainer(config, model, train_scenes, val_scenes, log, device)
+    if checkpoint is not None:
+        trainer.restore(checkpoint)
     if is_new:
         directory.clear()
     if checkpoint is None:
         directory.create(text, labels, command)
     else:
         directory.reopen(text, labels, command, start, checkpoint.evaluated_step)
-    with RunLog(directory, config.train.steps, start, config.train.tensorboard, console) as log:
-        trainer = build_trainer(config, model, train_scenes, val_scenes, log, device)
+    with log:
         if checkpoint is not None:
-            trainer.restore(checkpoint)
             log.message(f"going on after step {start} of {directory.path}")
         result = trainer.run()
         if result.completed:

@@ -103,7 +103,9 @@ class SceneCache:
 
     def scene_ids(self) -> tuple[str, ...]:
         """Every prepared scene, sorted."""
-        return tuple(sorted(path.parent.name for path in self.folder.glob(f"*/{_SCENE}")))
+        folders = (path.parent.name for path in self.folder.glob(f"*/{_SCENE}"))
+        # A leading dot marks what an interrupted preparation left half written.
+        return tuple(sorted(name for name in folders if not name.startswith(".")))
 
     # -- one scene --------------------------------------------------------------------------------
 

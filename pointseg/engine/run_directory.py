@@ -65,7 +65,7 @@ class RunDirectory:
         """Start a run here."""
         self.refuse_existing()
         self._describe(config_text, label_map)
-        self._write_json(RUN_FILE, {**describe_session(command), "resumed": []})
+        self._write_json(RUN_FILE, {**describe_start(command), "resumed": []})
 
     def reopen(
         self,
@@ -81,8 +81,8 @@ class RunDirectory:
         self._describe(config_text, label_map)
         run_file = self.path / RUN_FILE
         facts = json.loads(run_file.read_text(encoding="utf-8")) if run_file.exists() else {}
-        sessions = facts.setdefault("resumed", [])
-        sessions.append({"step": step, **describe_session(command)})
+        starts = facts.setdefault("resumed", [])
+        starts.append({"step": step, **describe_start(command)})
         self._write_json(RUN_FILE, facts)
         if self.metrics.exists():
             kept = [
@@ -127,8 +127,8 @@ def collect_versions() -> dict[str, str]:
     return versions
 
 
-def describe_session(command: list[str]) -> dict[str, Any]:
-    """When, how and on what a session of the run was started."""
+def describe_start(command: list[str]) -> dict[str, Any]:
+    """When, how and on what the run was started or gone on with."""
     return {
         "command": command,
         "working_directory": str(Path.cwd()),

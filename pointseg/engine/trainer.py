@@ -14,7 +14,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pointseg.data import LabelMap, SegBatch
 from pointseg.data.labels import IGNORE_INDEX
-from pointseg.engine.checkpoint import BEST_NAME, LAST_NAME, Checkpoint, save_checkpoint
+from pointseg.engine.checkpoint import (
+    BEST_NAME,
+    LAST_NAME,
+    Checkpoint,
+    load_weights,
+    save_checkpoint,
+)
 from pointseg.engine.interrupt import Interrupted, StopRequest
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss
@@ -241,6 +247,7 @@ class Trainer:
 
     def _evaluate(self, stop: StopRequest) -> None:
         assert self.val_batches is not None
+        self.save(LAST_NAME)  # an evaluation that fails costs no training
         model = self.model if self.average is None else self.average.module
         with preserved_random_state():
             report = evaluate_single_pass(
@@ -294,7 +301,7 @@ class Trainer:
                 f"the checkpoint stands at scene {checkpoint.index_in_epoch} of an epoch, but the "
                 f"training split has {num_scenes} scenes now: it is not what the run was trained on"
             )
-        self.model.load_state_dict(checkpoint.model)
+        load_weights(self.model, checkpoint.model, "the checkpoint")
         # The moments are the checkpoint's; rates, decay and momentum are the configuration's, which
         # may have changed.
         options = [

@@ -6,7 +6,7 @@ Contract
   weight[k]``. An output voxel without neighbours is `bias`, or zero.
 * float32 and float64 compute in their own precision; float16 and bfloat16 are storage: products
   and sums are float32 and are rounded once, at the end.
-* Differentiable in feats, weight and bias. The gradient of `feats` is the convolution over the
+* Differentiable once in feats, weight and bias. The gradient of `feats` is the convolution over the
   swapped map with the transposed weights; that of `weight` sums over pairs in map order.
 * Deterministic, forward and backward: the same bits for any number of threads.
 * Memory beyond inputs and outputs: the packed weights. Never a buffer of pairs x channels.

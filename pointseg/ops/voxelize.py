@@ -13,6 +13,7 @@ Contract
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -128,16 +129,27 @@ def voxelize_points(xyz: Tensor, voxel_size: float, batch: Tensor | None = None)
     """
     if xyz.dim() != 2 or xyz.shape[1] != 3 or not xyz.is_floating_point():
         raise ValueError(f"xyz: expected float [P, 3], got {xyz.dtype} {list(xyz.shape)}")
-    if not voxel_size > 0:
-        raise ValueError(f"voxel_size: expected a length above 0, got {voxel_size}")
-    if batch is not None and batch.shape != xyz.shape[:1]:
-        raise ValueError(f"batch: expected shape [{xyz.shape[0]}], got {list(batch.shape)}")
+    if not 0 < voxel_size < math.inf:
+        raise ValueError(f"voxel_size: expected a finite length above 0, got {voxel_size}")
+    if batch is not None:
+        _check_batch(batch, xyz.shape[0])
     cells = torch.floor(xyz / voxel_size)
     _check_cells(xyz, cells, voxel_size)
     coords = torch.empty(xyz.shape[0], 4, dtype=torch.int32, device=xyz.device)
     coords[:, 0] = 0 if batch is None else batch
     coords[:, 1:] = cells
     return voxelize(coords)
+
+
+def _check_batch(batch: Tensor, num_points: int) -> None:
+    if batch.is_floating_point() or batch.shape != (num_points,):
+        raise ValueError(
+            f"batch: expected int [{num_points}], got {batch.dtype} {list(batch.shape)}"
+        )
+    if num_points and not 0 <= int(batch.min()) <= int(batch.max()) <= MAX_BATCH:
+        raise ValueError(
+            f"batch: expected 0..{MAX_BATCH}, got {int(batch.min())}..{int(batch.max())}"
+        )
 
 
 def _check_cells(xyz: Tensor, cells: Tensor, voxel_size: float) -> None:

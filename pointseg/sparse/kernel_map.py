@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field
 
 import torch
@@ -31,6 +32,8 @@ class KernelMap:
     out_rows: Tensor
     segments: Tensor
     _swapped: list[KernelMap] = field(default_factory=list, repr=False)
+    # The map this one was swapped from: held weakly, so that maps are freed with their grid.
+    _origin: weakref.ref[KernelMap] | None = field(default=None, repr=False)
 
     @property
     def num_pairs(self) -> int:
@@ -46,15 +49,20 @@ class KernelMap:
         """The map with input and output swapped; tap k keeps its index. Built once.
 
         A symmetric kernel needs nothing built: the pairs of tap k turned around are those of its
-            mirror.
+        mirror.
         """
+        origin = None if self._origin is None else self._origin()
+        if origin is not None:
+            return origin
         if not self._swapped:
             if self.spec.is_symmetric and self.num_in == self.num_out:
                 mirror = torch.tensor(self.spec.mirror, device=self.segments.device)
                 arrays = (self.in_rows, self.out_rows, self.segments[:, mirror])
             else:
                 arrays = swap_kernel_map(self.in_rows, self.out_rows, self.segments, self.num_in)
-            self._swapped.append(KernelMap(self.spec, self.num_out, self.num_in, *arrays, [self]))
+            back = weakref.ref(self)
+            swapped = KernelMap(self.spec, self.num_out, self.num_in, *arrays, _origin=back)
+            self._swapped.append(swapped)
         return self._swapped[0]
 
     def pairs(self, tap: int) -> tuple[Tensor, Tensor]:

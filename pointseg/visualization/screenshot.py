@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,24 @@ def write_screenshot(
     """
     path = Path(path)
     refuse_existing([path], overwrite)
-    sync_playwright = _playwright()
+    _playwright()
     executable = browser_executable()
-    with sync_playwright() as playwright:
+    # In a thread of its own: playwright refuses to run where an event loop does, as in a notebook.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        picture = thread.submit(_take, page, executable, views, size, dark).result()
+    with written_whole(path, overwrite) as temporary:
+        temporary.write_bytes(picture)
+    return path
+
+
+def _take(
+    page: Path | str,
+    executable: str,
+    views: Sequence[str] | None,
+    size: tuple[int, int],
+    dark: bool,
+) -> bytes:
+    with _playwright()() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
         tab = browser.new_page(
             viewport={"width": size[0], "height": size[1]},
@@ -54,11 +70,9 @@ def write_screenshot(
             raise ValueError(f"{page}: {failure}")
         if views is not None:
             tab.evaluate("(keys) => page.showViews(keys)", list(views))
-        picture = tab.screenshot()
+        picture: bytes = tab.screenshot()
         browser.close()
-    with written_whole(path, overwrite) as temporary:
-        temporary.write_bytes(picture)
-    return path
+    return picture
 
 
 def browser_executable() -> str:

@@ -74,7 +74,9 @@ def read_predictions(path: Path, label_map: LabelMap) -> np.ndarray:
             raise ValueError(
                 f"{path}: expected integer train ids [P], got {values.dtype} {list(values.shape)}"
             )
-        return values.astype(np.int16)
+        # Before the width shrinks: 65536 is no class, and must not become class 0.
+        is_class = (values >= 0) & (values < label_map.num_classes)
+        return np.where(is_class, values, -1).astype(np.int16)
     try:
         raw_ids = np.array(path.read_text(encoding="ascii").split(), dtype=np.int64)
     except ValueError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 
 import pytest
 import torch
@@ -330,3 +332,26 @@ def test_kernel_that_reaches_too_far_is_refused() -> None:
     grid = VoxelGrid(torch.zeros(1, 4, dtype=torch.int32))
     with pytest.raises((ValueError, RuntimeError), match="reach"):
         grid.kernel_map(KernelSpec(3, 1, 5000))
+
+
+def test_maps_are_freed_with_their_grid_without_the_cycle_collector() -> None:
+    grid = VoxelGrid(torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]], dtype=torch.int32))
+    kmap = grid.kernel_map(KernelSpec(2, 2))
+    assert kmap.transposed().transposed() is kmap
+    watched = weakref.ref(kmap), weakref.ref(kmap.transposed())
+    gc.disable()
+    try:
+        del grid, kmap
+        assert [watch() for watch in watched] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_rows_out_of_range_are_refused() -> None:
+    grid = VoxelGrid(torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]], dtype=torch.int32))
+    kmap = grid.kernel_map(KernelSpec(3))
+    with pytest.raises(RuntimeError, match="in_rows: row 1 of pair"):
+        ops.swap_kernel_map(kmap.in_rows, kmap.out_rows, kmap.segments, 1)
+    with pytest.raises(RuntimeError, match="in_order: expected 2 rows"):
+        offsets = torch.zeros(1, 3, dtype=torch.int32)
+        ops.kernel_map(grid.sorted_keys, grid.sorted_keys, offsets, in_order=grid.order[:1])

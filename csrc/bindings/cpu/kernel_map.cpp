@@ -62,6 +62,13 @@ Groups place_groups(const Tensor& like, const std::vector<int64_t>& counts, int6
   return groups;
 }
 
+void check_order(const std::optional<Tensor>& order, const char* name, const Tensor& keys) {
+  if (!order) return;
+  check_matrix(*order, name, 1, ScalarType::Int);
+  STD_TORCH_CHECK(order->size(0) == keys.size(0), name, ": expected ", keys.size(0),
+                  " rows, one per key, got ", order->size(0));
+}
+
 std::tuple<Tensor, Tensor, Tensor> kernel_map(const Tensor& in_keys,
                                               const std::optional<Tensor>& in_order,
                                               const Tensor& out_keys,
@@ -72,8 +79,8 @@ std::tuple<Tensor, Tensor, Tensor> kernel_map(const Tensor& in_keys,
   check_matrix(offsets, "offsets", 2, ScalarType::Int);
   STD_TORCH_CHECK(offsets.size(1) == 3 && offsets.size(0) > 0,
                   "offsets: expected shape [K, 3] with K > 0");
-  if (in_order) check_matrix(*in_order, "in_order", 1, ScalarType::Int);
-  if (out_order) check_matrix(*out_order, "out_order", 1, ScalarType::Int);
+  check_order(in_order, "in_order", in_keys);
+  check_order(out_order, "out_order", out_keys);
 
   const int64_t num_taps = offsets.size(0);
   const Columns columns(cptr<int32_t>(offsets), num_taps);
@@ -95,6 +102,9 @@ std::tuple<Tensor, Tensor, Tensor> swap_kernel_map(const Tensor& in_rows, const 
                                                    const Tensor& segments, int64_t num_in) {
   const MapArrays map = map_arrays(in_rows, out_rows, segments);
   STD_TORCH_CHECK(num_in >= 0, "num_in: expected a count, got ", num_in);
+  for (int64_t pair = 0; pair < map.num_pairs; ++pair)
+    STD_TORCH_CHECK(map.in_rows[pair] >= 0 && map.in_rows[pair] < num_in, "in_rows: row ",
+                    map.in_rows[pair], " of pair ", pair, " is outside [0, ", num_in, ")");
   const cpu::MapPairs pairs{map.in_rows, map.out_rows, map.segments, map.num_blocks, map.num_taps};
   std::vector<int64_t> counts(cpu::num_blocks(num_in) * map.num_taps, 0);
   cpu::count_swapped(pairs, counts.data(), torch_threads());

@@ -208,7 +208,7 @@ void weight_grad(const WeightGradArgs<T>& a, const Parallel& parallel) {
   using S = Simd<T>;
   // Every tile of a tap reads the rows of its pairs again: as many pairs at a time as stay near.
   const auto row_bytes = static_cast<int64_t>((a.in_channels + a.out_channels) * sizeof(T));
-  const int64_t chunk = std::max<int64_t>(64, kGradCacheBytes / row_bytes);
+  const int64_t chunk = std::max<int64_t>(64, kGradCacheBytes / std::max<int64_t>(row_bytes, 1));
   // A task owns the weights of one tap and walks all blocks in order, so every sum has one order.
   parallel.tasks(a.num_taps, [&](int64_t tap) {
     T* grad = a.grad_weight + tap * a.in_channels * a.out_channels;
