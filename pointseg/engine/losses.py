@@ -3,7 +3,7 @@ frequencies.
 
 A loss is returned as a *sum over valid voxels*; the trainer divides by the number of valid voxels
 of the whole step, so that a step split into several accumulated batches has the gradient of one
-large batch.
+large batch (of the cross entropy: Lovasz ranks the voxels of each forward pass by themselves).
 """
 
 from __future__ import annotations
