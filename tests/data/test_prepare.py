@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -293,3 +294,12 @@ def test_real_scene(real_data: Path, tmp_path: Path) -> None:
     root = real_data / "scannet"
     assert run(root, tmp_path).built == ("scene0000_00",)
     assert_equals_raw(SceneCache(tmp_path), ScanNetReader(root), "scene0000_00")
+
+
+def test_what_a_killed_preparation_left_is_no_scene(tmp_path: Path) -> None:
+    write_root(tmp_path)
+    run(tmp_path)
+    folder = tmp_path / "prepared"
+    scenes = SceneCache(folder).scene_ids()
+    shutil.copytree(folder / scenes[0], folder / f".{scenes[0]}.1234")
+    assert SceneCache(folder).scene_ids() == scenes

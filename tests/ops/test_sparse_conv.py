@@ -239,3 +239,13 @@ def test_bad_arguments_are_named(change: dict[str, Tensor], match: str) -> None:
     }
     with pytest.raises((ValueError, TypeError), match=f"^{match}"):
         ops.sparse_conv(kmap=kmap, **arguments)
+
+
+def test_no_channels_give_no_columns_and_gradients() -> None:
+    grid = VoxelGrid(torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]], dtype=torch.int32))
+    feats = torch.zeros(2, 0, requires_grad=True)
+    weight = torch.zeros(27, 0, 0, requires_grad=True)
+    out = ops.sparse_conv(feats, weight, grid.kernel_map(KernelSpec(3)))
+    out.sum().backward()
+    assert out.shape == (2, 0)
+    assert feats.grad is not None and weight.grad is not None

@@ -242,3 +242,16 @@ def test_bad_values_name_the_argument(values: Tensor, reduce: str, name: str) ->
     found = ops.voxelize(torch.zeros(3, 4, dtype=torch.int32))
     with pytest.raises((ValueError, TypeError), match=name):
         ops.voxel_reduce(values, found, reduce)
+
+
+@pytest.mark.parametrize(
+    "batch", [torch.tensor([2**32]), torch.tensor([-1]), torch.tensor([4096]), torch.tensor([0.5])]
+)
+def test_batch_indices_are_refused_not_wrapped(batch: Tensor) -> None:
+    with pytest.raises(ValueError, match="batch: expected"):
+        ops.voxelize_points(torch.zeros(1, 3), 0.1, batch)
+
+
+def test_an_infinite_voxel_is_refused() -> None:
+    with pytest.raises(ValueError, match="voxel_size"):
+        ops.voxelize_points(torch.zeros(1, 3), float("inf"))

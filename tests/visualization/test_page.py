@@ -14,6 +14,7 @@ import pytest
 from pointseg.cli.visualize import main
 from pointseg.visualization import write_index_page, write_scene_page
 from pointseg.visualization.payload import pack_arrays, quantise
+from pointseg.visualization.sources import read_predictions
 from tests.visualization.rooms import LABEL_MAP, flawed_predictions, room
 
 
@@ -214,3 +215,9 @@ def test_command_draws_a_real_scene(tmp_path: Path, real_data: Path) -> None:
     scene, _ = unpacked((tmp_path / "p.html").read_text(encoding="utf-8"))
     assert scene["numPoints"] == 81369
     assert {field["key"] for field in scene["fields"]} >= {"rgb", "label", "height", "instance"}
+
+
+def test_labels_wider_than_16_bits_never_become_a_class(tmp_path: Path) -> None:
+    path = tmp_path / "labels.npy"
+    np.save(path, np.array([0, 65536, 70000, -5, 1]))
+    assert read_predictions(path, LABEL_MAP).tolist() == [0, -1, -1, -1, 1]
