@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
@@ -20,7 +20,8 @@ class RunLog:
     """Writes rows of named numbers; to be entered with ``with``.
 
     A row of ``metrics.jsonl`` is ``{"step", "kind": "train" | "validation", ...}``; nan and
-    infinity become null. On a terminal a progress bar shows the last row with throughput and time
+    infinity become null. Where the model can warn, ``"warnings"`` lists the keys of what it warns
+    of at that step. On a terminal a progress bar shows the last row with throughput and time
     left; elsewhere every logged step is a line.
     """
 
@@ -88,12 +89,17 @@ class RunLog:
         self._last_time_s = time.perf_counter()
 
     def train_row(
-        self, step: int, values: Mapping[str, float], num_scenes: int, num_voxels: int
+        self,
+        step: int,
+        values: Mapping[str, float],
+        num_scenes: int,
+        num_voxels: int,
+        warnings: Iterable[str] | None = None,
     ) -> None:
         """Numbers of the training step after which ``step`` steps are done.
 
         ``num_scenes`` and ``num_voxels`` were processed since the last row, and give the
-        throughput.
+        throughput. ``warnings`` are the keys of all that the model warns of, None where it cannot.
         """
         now = time.perf_counter()
         elapsed = max(now - self._last_time_s, 1e-9)
@@ -104,7 +110,7 @@ class RunLog:
             "scenes_per_s": round(num_scenes / elapsed, 3),
             "voxels_per_s": round(num_voxels / elapsed),
         }
-        self._write("train", step, {**values, **speed})
+        self._write("train", step, {**values, **speed}, warnings)
         text = (
             f"loss {values['loss']:.4f}  lr {values['lr']:.2e}  "
             f"{num_scenes / elapsed:.2f} scenes/s  {num_voxels / elapsed / 1000:.0f}k voxels/s"
@@ -122,14 +128,33 @@ class RunLog:
         self._write("validation", step, values)
         self.message(f"step {step:>{len(str(self.num_steps))}}/{self.num_steps}  {text}")
 
-    def _write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+    def warn(self, step: int, warnings: Mapping[str, str]) -> None:
+        """Lines for the reader about what has gone wrong since the last row, key -> text."""
+        for key, text in warnings.items():
+            self.message(
+                f"step {step:>{len(str(self.num_steps))}}/{self.num_steps}  warning: {text}"
+            )
+            if self._tensorboard is not None:
+                self._tensorboard.add_text(f"warnings/{key}", text, step)
+
+    def _write(
+        self,
+        kind: str,
+        step: int,
+        values: Mapping[str, float],
+        warnings: Iterable[str] | None = None,
+    ) -> None:
         row: dict[str, Any] = {"step": step, "kind": kind}
         row |= {k: v if math.isfinite(v) else None for k, v in values.items()}
+        if warnings is not None:
+            row["warnings"] = sorted(warnings)
         self._metrics.write(json.dumps(row) + "\n")
         self._metrics.flush()
         if self._tensorboard is not None:
             for name, value in values.items():
                 self._tensorboard.add_scalar(f"{kind}/{name}", value, step)
+            if warnings is not None:
+                self._tensorboard.add_scalar(f"{kind}/warnings", len(row["warnings"]), step)
 
     def _open_tensorboard(self) -> Any:
         try:

@@ -143,6 +143,7 @@ class Trainer:
         self.best_metric: float | None = None
         self.metrics: dict[str, float] = {}
         self.report: SegReport | None = None
+        self._warned: frozenset[str] = frozenset()
         self._unlogged_scenes = 0
         self._unlogged_voxels = 0
 
@@ -177,6 +178,7 @@ class Trainer:
         num_valid = max(sum(counts), 1)
 
         row: dict[str, float] = {"loss": 0.0}
+        passes: list[dict[str, float]] = []
         self.optimizer.zero_grad(set_to_none=True)
         for batch, count in zip(batches, counts, strict=True):
             terms, scalars = self._forward(batch.to(self.device), count / num_valid, num_valid)
@@ -185,7 +187,8 @@ class Trainer:
             row["loss"] += float(total.detach())
             for name, value in terms.items():
                 row[f"loss_{name}"] = row.get(f"loss_{name}", 0.0) + float(value.detach())
-            row.update(scalars)
+            passes.append(scalars)
+        row |= _means(passes)
         norm = float(
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
         )
@@ -200,6 +203,8 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
+            # What follows the progress is known; an average of it would lag behind.
+            _set_progress(self.average.module, self.progress)
 
         self.step += 1
         num_scenes = sum(len(batch.scene_ids) for batch in batches)
@@ -208,6 +213,11 @@ class Trainer:
         self._unlogged_voxels += sum(batch.voxels.num_voxels for batch in batches)
         epoch = self.position / self.num_scenes
         return {**row, "grad_norm": norm, "lr": self.base_lr * factor, "epoch": epoch}
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, 0 in the first step; the same for all of its passes."""
+        return self.step / self.config.steps
 
     def _forward(
         self, batch: SegBatch, share: float, num_valid: int
@@ -220,6 +230,7 @@ class Trainer:
         declared: Any = getattr(self.model, "geometry", None)
         if declared is not None:
             batch.voxels.grid.prepare(declared())
+        _set_progress(self.model, self.progress)
         logits = self.model(batch.voxels)
         terms = {
             name: value / num_valid for name, value in self.loss(logits, batch.voxel_labels).items()
@@ -227,15 +238,28 @@ class Trainer:
         scalars: dict[str, float] = {}
         own: Any = getattr(self.model, "training_terms", None)
         if own is not None:
-            own_terms, scalars = own(self.step / self.config.steps)
+            own_terms, scalars = own(self.progress)
             terms |= {name: value * share for name, value in own_terms.items()}
         return terms, {name: float(value) for name, value in scalars.items()}
 
     def _log_step(self, row: dict[str, float]) -> None:
         self.log.advance(self.step)
         if self.step % self.config.log_every == 0 or self.step == self.config.steps:
-            self.log.train_row(self.step, row, self._unlogged_scenes, self._unlogged_voxels)
+            warnings = self._model_warnings()
+            self.log.train_row(
+                self.step, row, self._unlogged_scenes, self._unlogged_voxels, warnings
+            )
             self._unlogged_scenes = self._unlogged_voxels = 0
+            if warnings is not None:
+                self.log.warn(
+                    self.step, {k: v for k, v in warnings.items() if k not in self._warned}
+                )
+                self._warned = frozenset(warnings)
+
+    def _model_warnings(self) -> dict[str, str] | None:
+        """What the model says is wrong with it now, key -> text; None where it has no say."""
+        declared: Any = getattr(self.model, "warnings", None)
+        return None if declared is None else dict(declared())
 
     # --- evaluation and checkpoints ---------------------------------------------------------------
 
@@ -327,6 +351,21 @@ def _new_average(model: nn.Module, decay: float) -> AveragedModel | None:
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
     average.eval()
     return average
+
+
+def _set_progress(model: nn.Module, progress: float) -> None:
+    declared: Any = getattr(model, "set_progress", None)
+    if declared is not None:
+        declared(progress)
+
+
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of every number over the rows that have it."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            values.setdefault(name, []).append(value)
+    return {name: math.fsum(column) / len(column) for name, column in values.items()}
 
 
 def _until_stopped(batches: Iterable[SegBatch], stop: StopRequest) -> Iterator[Any]:

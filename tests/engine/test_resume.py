@@ -24,7 +24,8 @@ TOOL = Path(__file__).parents[2] / "tools" / "train.py"
 
 
 class NoisyNet(nn.Module):
-    """A network whose forward pass draws from the global generators, and with a term of its own."""
+    """A network whose forward pass draws from the global generators, and that follows the
+    progress of the run."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__()
@@ -33,12 +34,16 @@ class NoisyNet(nn.Module):
         )
         self.dropout = nn.Dropout(0.3)
         self.head = nn.Linear(8, num_classes)
+        self.register_buffer("temperature", torch.tensor(2.0))
+
+    def set_progress(self, progress):
+        self.temperature.fill_(2.0 - progress)
 
     def geometry(self):
         return self.net.geometry()
 
     def forward(self, x):
-        return self.head(self.dropout(self.net(x)))
+        return self.head(self.dropout(self.net(x))) / self.temperature
 
     def training_terms(self, progress):
         penalty = (1.0 - progress) * 0.01 * self.head.weight.square().sum()

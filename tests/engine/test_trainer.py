@@ -62,6 +62,38 @@ class NetWithTerms(PointwiseNet):
         return {"own": self.linear.weight.sum()}, {"temperature": 1.0 - progress}
 
 
+class NetWithProgress(PointwiseNet):
+    """Keeps a diary of what the trainer calls, with the progress it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("progress", torch.tensor(-1.0, dtype=torch.float64))
+        self.diary: list[tuple[str, float]] = []
+
+    def set_progress(self, progress):
+        self.progress.fill_(progress)
+        self.diary.append(("set", progress))
+
+    def forward(self, x):
+        self.diary.append(("forward" if self.training else "evaluate", float(self.progress)))
+        return super().forward(x)
+
+    def training_terms(self, progress):
+        self.diary.append(("terms", progress))
+        return {}, {"codebook/encoder.1/perplexity": float(len(self.diary))}
+
+
+class NetThatWarns(PointwiseNet):
+    """Warns of what its script lists, one entry a logged step."""
+
+    def __init__(self, *script: list[str]) -> None:
+        super().__init__()
+        self.script = list(script)
+
+    def warnings(self):
+        return {key: f"stage {key} has collapsed" for key in self.script.pop(0)}
+
+
 class NetThatDiverges(PointwiseNet):
     def forward(self, x):
         return super().forward(x) * math.inf
@@ -171,6 +203,89 @@ def test_terms_of_the_model_join_the_loss(make_trainer):
     # its gradient, one a weight, counts once a step
     difference = plain.model.linear.weight - own.model.linear.weight
     torch.testing.assert_close(difference, torch.ones_like(difference), rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_is_told_the_progress_before_each_pass(make_trainer):
+    trainer = make_trainer(NetWithProgress(), steps=4, accumulate=2)
+    run(trainer)
+    told = [0.0, 0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75]
+    expected = [(what, p) for p in told for what in ("set", "forward", "terms")]
+    assert trainer.model.diary == expected
+
+
+def test_a_resumed_run_tells_the_progress_it_stood_at(make_trainer):
+    first = make_trainer(NetWithProgress(), steps=4)
+    for batch in itertools.islice(stream(1, 0), 3):
+        first._train_step([batch])
+    resumed = make_trainer(NetWithProgress(), steps=4)
+    resumed.restore(first.checkpoint())
+    assert float(resumed.model.progress) == 0.5  # of the last pass
+    run(resumed)
+    assert resumed.model.diary == [("set", 0.75), ("forward", 0.75), ("terms", 0.75)]
+
+
+def test_an_evaluation_leaves_the_progress_alone(make_trainer):
+    trainer = make_trainer(NetWithProgress(), evaluate=True, steps=4, evaluate_every=2)
+    run(trainer)
+    diary = trainer.model.diary
+    assert [p for what, p in diary if what == "set"] == [0.0, 0.25, 0.5, 0.75]
+    # two scenes after steps 2 and 4, with what the last pass before was told
+    assert [p for what, p in diary if what == "evaluate"] == [0.25, 0.25, 0.75, 0.75]
+
+
+def test_the_average_of_the_model_has_its_progress(make_trainer):
+    """The mean of earlier values would lag behind the schedule."""
+    trainer = make_trainer(NetWithProgress(), evaluate=True, steps=4, average_decay=0.9)
+    run(trainer)
+    assert float(trainer.average.module.progress) == float(trainer.model.progress) == 0.75
+    evaluated = [p for what, p in trainer.average.module.diary if what == "evaluate"]
+    assert evaluated == [0.75, 0.75]
+
+
+def test_scalars_are_means_over_the_passes_of_a_step(make_trainer):
+    trainer = make_trainer(NetWithProgress(), steps=2, accumulate=3)
+    run(trainer)
+    rows = metrics(trainer.log.run.path)
+    # the diary has 3, 6, 9 entries in the passes of the first step, 12, 15, 18 in the second
+    assert [row["codebook/encoder.1/perplexity"] for row in rows] == [6.0, 15.0]
+
+
+def test_scalars_and_warnings_reach_tensorboard(make_trainer):
+    event_accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="tensorboard is not installed",
+    )
+    net = NetWithProgress()
+    net.warnings = lambda: {"codebook/encoder.1": "encoder.1 uses one entry"}
+    trainer = make_trainer(net, steps=2)
+    trainer.log._tensorboard_wanted = True
+    run(trainer)
+    events = event_accumulator.EventAccumulator(str(trainer.log.run.tensorboard)).Reload()
+    assert [e.value for e in events.Scalars("train/codebook/encoder.1/perplexity")] == [3.0, 6.0]
+    assert [e.value for e in events.Scalars("train/warnings")] == [1.0, 1.0]
+    assert len(events.Tensors("warnings/codebook/encoder.1/text_summary")) == 1
+
+
+def test_a_warning_is_told_once_until_it_is_over(make_trainer):
+    script = ([], ["a"], ["a", "b"], ["b"], ["a", "b"], [])
+    trainer = make_trainer(NetThatWarns(*script), steps=12, log_every=2)
+    lines = []
+    trainer.log.message = lines.append
+    run(trainer)
+    told = [line for line in lines if "warning" in line]
+    assert told == [
+        "step  4/12  warning: stage a has collapsed",
+        "step  6/12  warning: stage b has collapsed",
+        "step 10/12  warning: stage a has collapsed",
+    ]
+    rows = metrics(trainer.log.run.path)
+    assert [row["warnings"] for row in rows] == [list(keys) for keys in script]
+
+
+def test_models_that_cannot_warn_have_no_warnings_in_their_rows(make_trainer):
+    trainer = make_trainer(steps=1)
+    run(trainer)
+    assert "warnings" not in metrics(trainer.log.run.path)[0]
 
 
 def test_evaluation_checkpoints_and_the_end(make_trainer):
