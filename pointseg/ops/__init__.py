@@ -6,27 +6,36 @@ function for tracing and its gradient. The kernels themselves are in ``csrc/``.
 
 from __future__ import annotations
 
+from pointseg.ops.codebook_attention import codebook_attention
+from pointseg.ops.codebook_logits import codebook_logits
 from pointseg.ops.depthwise_conv import depthwise_conv
 from pointseg.ops.gather_neighbors import gather_neighbors
 from pointseg.ops.interpolate import interpolate
 from pointseg.ops.kernel_map import kernel_map, swap_kernel_map
 from pointseg.ops.pool import global_pool, pool
+from pointseg.ops.region_map import region_map
 from pointseg.ops.scatter_reduce import scatter_reduce
 from pointseg.ops.sparse_conv import sparse_conv, sparse_conv_transpose
+from pointseg.ops.vector_quantize import code_sums, vector_quantize
 from pointseg.ops.voxelize import Voxelization, voxel_keys, voxel_reduce, voxelize, voxelize_points
 
 __all__ = [
     "Voxelization",
+    "code_sums",
+    "codebook_attention",
+    "codebook_logits",
     "depthwise_conv",
     "gather_neighbors",
     "global_pool",
     "interpolate",
     "kernel_map",
     "pool",
+    "region_map",
     "scatter_reduce",
     "sparse_conv",
     "sparse_conv_transpose",
     "swap_kernel_map",
+    "vector_quantize",
     "voxel_keys",
     "voxel_reduce",
     "voxelize",

@@ -10,7 +10,10 @@ from torch import Tensor
 from pointseg.ops import kernel_map, voxel_keys, voxelize
 from pointseg.ops.voxelize import check_coords, sort_keys
 from pointseg.sparse.kernel_map import KernelMap
-from pointseg.sparse.spec import GeometryPlan, KernelSpec
+from pointseg.sparse.plan import GeometryPlan
+from pointseg.sparse.region import Region, RegionSet
+from pointseg.sparse.region_map import RegionMap
+from pointseg.sparse.spec import KernelSpec
 
 MAX_STRIDE = 1024
 
@@ -79,7 +82,8 @@ class VoxelGrid:
         self.sorted_keys = keys
         self._order = order
         self._coarser: dict[int, VoxelGrid] = {}
-        self._maps: dict[KernelSpec, KernelMap] = {}
+        self._maps: dict[KernelSpec | Region, KernelMap] = {}
+        self._region_maps: dict[RegionSet, RegionMap] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.__dict__:
@@ -92,7 +96,7 @@ class VoxelGrid:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_coarser": {}, "_maps": {}}
+        return {**self.__dict__, "_coarser": {}, "_maps": {}, "_region_maps": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -143,34 +147,54 @@ class VoxelGrid:
             )
         return self._coarser[factor]
 
-    def kernel_map(self, spec: KernelSpec) -> KernelMap:
-        """The map of a kernel from this grid to ``self.downsample(spec.stride)``. Found once.
+    def kernel_map(self, kernel: KernelSpec | Region) -> KernelMap:
+        """The map of a kernel from this grid to ``self.downsample(stride)``. Found once.
 
-        An output voxel o reads, at tap k, the input voxel at ``o + t * dilation * offset_k``.
+        An output voxel o reads, at tap k, the input voxel at ``o + t * dilation * offset_k``. Of a
+        region the map has the taps that exist, in order.
         """
-        if spec not in self._maps:
-            out = self.downsample(spec.stride)
-            offsets = torch.tensor(spec.offsets, dtype=torch.int32) * (self.stride * spec.dilation)
-            arrays = kernel_map(self.sorted_keys, out.sorted_keys, offsets, self._order, out._order)
-            self._maps[spec] = KernelMap(spec, self.num_voxels, out.num_voxels, *arrays)
-        return self._maps[spec]
+        if kernel not in self._maps:
+            if isinstance(kernel, Region):
+                whole = self.kernel_map(kernel.spec)
+                self._maps[kernel] = whole if kernel.is_full else whole.select(kernel.taps)
+            else:
+                self._maps[kernel] = self._find_map(kernel)
+        return self._maps[kernel]
+
+    def _find_map(self, spec: KernelSpec) -> KernelMap:
+        out = self.downsample(spec.stride)
+        offsets = torch.tensor(spec.offsets, dtype=torch.int32) * (self.stride * spec.dilation)
+        arrays = kernel_map(self.sorted_keys, out.sorted_keys, offsets, self._order, out._order)
+        return KernelMap(spec, self.num_voxels, out.num_voxels, *arrays)
+
+    def region_map(self, regions: RegionSet) -> RegionMap:
+        """The occupied taps of a codebook's regions around every voxel. Found once."""
+        if regions not in self._region_maps:
+            maps = [self.kernel_map(region.spec) for region in regions]
+            self._region_maps[regions] = RegionMap.build(regions, maps)
+        return self._region_maps[regions]
 
     def prepare(self, plan: GeometryPlan) -> VoxelGrid:
         """Build every coarser grid and every map, both ways, that a network has declared.
 
         Args:
-            plan: (stride of the finer grid relative to this one, kernel) for every map.
+            plan: (stride of the finer grid relative to this one, kernel, region or regions) for
+                every map.
 
         Raises:
             ValueError: a stride that no kernel of the plan leads to.
         """
         grids = {1: self}
-        for stride, spec in sorted(plan, key=lambda entry: entry[0]):
+        for stride, kernel in sorted(plan, key=lambda entry: entry[0]):
             if stride not in grids:
                 raise ValueError(
                     f"plan: no kernel leads to stride {stride}, only to {sorted(grids)}"
                 )
             grid = grids[stride]
-            grid.kernel_map(spec).transposed()
-            grids.setdefault(stride * spec.stride, grid.downsample(spec.stride))
+            if isinstance(kernel, RegionSet):
+                grid.region_map(kernel)
+                continue
+            grid.kernel_map(kernel).transposed()
+            if isinstance(kernel, KernelSpec):
+                grids.setdefault(stride * kernel.stride, grid.downsample(kernel.stride))
         return self

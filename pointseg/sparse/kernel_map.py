@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,7 +18,7 @@ class KernelMap:
     """Pairs (input row, output row) of every tap of a kernel.
 
     Attributes:
-        spec: the kernel.
+        spec: the kernel; the map may hold only some of its taps (:meth:`select`).
         num_in, num_out: rows of the input and of the output.
         in_rows, out_rows: int32 [E].
         segments: int64 [blocks, K, 2]; the pairs of (block, tap k) are rows ``begin:end`` of the
@@ -55,7 +56,8 @@ class KernelMap:
         if origin is not None:
             return origin
         if not self._swapped:
-            if self.spec.is_symmetric and self.num_in == self.num_out:
+            whole = self.num_taps == self.spec.num_taps
+            if whole and self.spec.is_symmetric and self.num_in == self.num_out:
                 mirror = torch.tensor(self.spec.mirror, device=self.segments.device)
                 arrays = (self.in_rows, self.out_rows, self.segments[:, mirror])
             else:
@@ -64,6 +66,18 @@ class KernelMap:
             swapped = KernelMap(self.spec, self.num_out, self.num_in, *arrays, _origin=back)
             self._swapped.append(swapped)
         return self._swapped[0]
+
+    def select(self, taps: Sequence[int]) -> KernelMap:
+        """The map of some of the taps, in the order given, sharing the pair lists."""
+        index = torch.tensor(taps, device=self.segments.device)
+        mirrored = self.transposed()
+        arrays = (self.in_rows, self.out_rows, self.segments[:, index])
+        selected = KernelMap(self.spec, self.num_in, self.num_out, *arrays)
+        arrays = (mirrored.in_rows, mirrored.out_rows, mirrored.segments[:, index])
+        back = weakref.ref(selected)
+        swapped = KernelMap(self.spec, self.num_out, self.num_in, *arrays, _origin=back)
+        selected._swapped.append(swapped)
+        return selected
 
     def pairs(self, tap: int) -> tuple[Tensor, Tensor]:
         """(in_rows, out_rows) of one tap, int64, in map order."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import TypeAlias
 
 SHAPES = ("cube", "cross")
 
@@ -72,6 +71,3 @@ class KernelSpec:
         index = {offset: k for k, offset in enumerate(self.offsets)}
         return tuple(index[(-x, -y, -z)] for x, y, z in self.offsets)
 
-
-GeometryPlan: TypeAlias = tuple[tuple[int, KernelSpec], ...]
-"""The maps that a network needs: (stride of the finer grid relative to the input grid, kernel)."""

@@ -1,0 +1,100 @@
+// SIMD lanes for the bodies of `codebook.h`, for the instruction set POINTSEG_ISA. To be included by
+// `*_isa.cpp` alone: the types differ by instruction set, so their code must not be shared.
+#pragma once
+
+#include <cstdint>
+
+namespace pointseg::cpu::POINTSEG_ISA {
+
+#if defined(__AVX512F__)
+constexpr int kLaneBytes = 64;
+constexpr int kMaxVectors = 8;  // three such sets and a few more fit the 32 registers
+#elif defined(__AVX2__)
+constexpr int kLaneBytes = 32;
+constexpr int kMaxVectors = 4;
+#else
+constexpr int kLaneBytes = 16;
+constexpr int kMaxVectors = 4;
+#endif
+
+// V vectors of kWidth elements.
+template <typename T, int kWidth, int V>
+struct Lanes {
+  static constexpr int kCount = kWidth * V;
+  typedef T Vec __attribute__((vector_size(kWidth * sizeof(T))));
+  typedef T Loose
+      __attribute__((vector_size(kWidth * sizeof(T)), aligned(alignof(T)), may_alias));
+
+  Vec v[V];
+
+  __attribute__((always_inline)) static Lanes zero() {
+    Lanes lanes;
+#pragma GCC unroll 16
+    for (int i = 0; i < V; ++i) lanes.v[i] = Vec{};
+    return lanes;
+  }
+  __attribute__((always_inline)) static Lanes load(const T* p) {
+    Lanes lanes;
+#pragma GCC unroll 16
+    for (int i = 0; i < V; ++i) lanes.v[i] = *reinterpret_cast<const Loose*>(p + i * kWidth);
+    return lanes;
+  }
+  __attribute__((always_inline)) void store(T* p) const {
+#pragma GCC unroll 16
+    for (int i = 0; i < V; ++i) *reinterpret_cast<Loose*>(p + i * kWidth) = v[i];
+  }
+  __attribute__((always_inline)) void add_product(const Lanes& a, const Lanes& b) {
+#pragma GCC unroll 16
+    for (int i = 0; i < V; ++i) v[i] += a.v[i] * b.v[i];
+  }
+  __attribute__((always_inline)) void add(const Lanes& a) {
+#pragma GCC unroll 16
+    for (int i = 0; i < V; ++i) v[i] += a.v[i];
+  }
+  __attribute__((always_inline)) friend Lanes product(const Lanes& a, const Lanes& b) {
+    Lanes lanes;
+#pragma GCC unroll 16
+    for (int i = 0; i < V; ++i) lanes.v[i] = a.v[i] * b.v[i];
+    return lanes;
+  }
+};
+
+// fn.template operator()<Lanes>(first) over [0, count): as many full vectors at a time as
+// `max_vectors` allows, then ever narrower ones. Every element is its own sum, so results do not
+// depend on how the range is cut.
+template <typename T, int kWidth, class F>
+void over_lanes_of_width(int64_t& first, int64_t count, int max_vectors, const F& fn) {
+  while (first + kWidth <= count) {
+    int64_t vectors = (count - first) / kWidth;
+    if (vectors > max_vectors) vectors = max_vectors;
+    switch (vectors) {
+#define POINTSEG_LANES(V)                                     \
+  case V:                                                     \
+    if constexpr (V <= kMaxVectors) {                         \
+      fn.template operator()<Lanes<T, kWidth, V>>(first);     \
+    }                                                         \
+    break;
+      POINTSEG_LANES(1)
+      POINTSEG_LANES(2)
+      POINTSEG_LANES(3)
+      POINTSEG_LANES(4)
+      POINTSEG_LANES(5)
+      POINTSEG_LANES(6)
+      POINTSEG_LANES(7)
+      POINTSEG_LANES(8)
+#undef POINTSEG_LANES
+    }
+    first += vectors * kWidth;
+  }
+}
+
+template <typename T, class F>
+void over_lanes(int64_t count, int max_vectors, const F& fn) {
+  constexpr int width = kLaneBytes / sizeof(T);
+  int64_t first = 0;
+  over_lanes_of_width<T, width>(first, count, max_vectors, fn);
+  if constexpr (width > 8) over_lanes_of_width<T, 8>(first, count, 1, fn);
+  over_lanes_of_width<T, 1>(first, count, 1, fn);
+}
+
+}  // namespace pointseg::cpu::POINTSEG_ISA
