@@ -1,7 +1,8 @@
 """Write predicted labels of a split as files, or check a folder or zip of them.
 
 Per scene: <scene>.txt as the benchmark wants it (raw ids such as nyu40, one per vertex),
-<scene>.npy (int16 train ids) and <scene>.ply (coloured by class). With --check, nothing is
+<scene>.npy (int16 train ids) and <scene>.ply (coloured by class). With --choices also
+<scene>.choices.npz: which codebook entry each stage of the model chose. With --check, nothing is
 predicted: the files are compared with the split's scenes, and every problem is listed.
 """
 
@@ -23,6 +24,8 @@ from pointseg.evaluation import (
     split_vertex_counts,
     write_labels,
 )
+from pointseg.evaluation.choice_files import choices_path, write_choices
+from pointseg.evaluation.choices import codebook_stages, predict_points_and_choices
 from pointseg.evaluation.files import refuse_existing
 from pointseg.evaluation.label_files import label_paths
 from pointseg.experiment import build_loader
@@ -40,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["txt"],
         choices=FORMATS,
         help="files to write (default: txt)",
+    )
+    parser.add_argument(
+        "--choices",
+        action="store_true",
+        help="also write what each stage chose for every point (models with codebook blocks)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace earlier files in --out")
     check = parser.add_argument_group("checking")
@@ -67,22 +75,30 @@ def run(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     trained = load_model(args)
+    stages = codebook_stages(trained.model) if args.choices else {}
     split = args.split or trained.config.data.val_split
     dataset = open_split(trained, split)
     outputs = [p for scene in dataset.scene_ids for p in label_paths(args.out, scene, args.format)]
+    if args.choices:
+        outputs += [choices_path(args.out, scene) for scene in dataset.scene_ids]
     refuse_existing(outputs, args.overwrite)
     loader = build_loader(trained.config, dataset, training=False)
     index_of = {scene_id: index for index, scene_id in enumerate(dataset.scene_ids)}
     num_points = 0
     for batch in shown(loader, len(loader), f"exporting {split}"):
-        for scene_id, pred in zip(
-            batch.scene_ids, predict_points(trained.model, batch), strict=True
-        ):
+        if args.choices:
+            scenes = predict_points_and_choices(trained.model, batch)
+        else:
+            scenes = [(pred, {}) for pred in predict_points(trained.model, batch)]
+        for scene_id, (pred, choices) in zip(batch.scene_ids, scenes, strict=True):
             cloud = dataset.point_cloud(index_of[scene_id])
             write_labels(args.out, cloud, pred, trained.label_map, args.format, args.overwrite)
+            if choices:
+                write_choices(args.out, scene_id, choices, args.overwrite)
             num_points += len(pred)
+    written = [*args.format, *([f"choices ({', '.join(stages)})"] if args.choices else [])]
     print(
-        f"wrote {', '.join(args.format)} of {len(index_of)} scenes ({num_points:,} points) "
+        f"wrote {', '.join(written)} of {len(index_of)} scenes ({num_points:,} points) "
         f"to {args.out} (single pass, raw points)"
     )
     return 0

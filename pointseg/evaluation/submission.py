@@ -2,6 +2,7 @@
 
 The benchmark wants one ``sceneXXXX_YY.txt`` per scan, without folders: one nyu40 id of the 20
 classes per line, one line per vertex of ``sceneXXXX_YY_vh_clean_2.ply``, in the mesh's order.
+Files of choices (``<scene>.choices.npz``) that lie beside them in a folder are checked, too.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from pointseg.data.cache import SceneCache
 from pointseg.data.scannet import ScanNetReader, SceneFiles, read_split
+from pointseg.evaluation.choice_files import CHOICES_SUFFIX, read_choices
+from pointseg.evaluation.choices import check_rows
 
 _COMPANIONS = (".npy", ".ply", ".html")  # other forms of the same labels, fine in a folder
 
@@ -81,8 +85,12 @@ def check_submission(
     with _members(path) as members:
         for name, read in members:
             scene_id, suffix = Path(name).stem, Path(name).suffix
+            chooser = name.removesuffix(CHOICES_SUFFIX)
             if is_folder and suffix in _COMPANIONS and scene_id in num_vertices:
                 num_companions += 1
+            elif is_folder and chooser != name and chooser in num_vertices:
+                num_companions += 1
+                problems.extend(_choice_problems(name, read, num_vertices[chooser]))
             elif name != f"{scene_id}.txt" or scene_id not in num_vertices:
                 problems.append(f"{name}: {_why_unexpected(name, num_vertices)}")
             else:
@@ -94,7 +102,7 @@ def check_submission(
     problems.extend(f"{scene}.txt: comes {n} times" for scene, n in seen.items() if n > 1)
     problems.extend(f"{scene}.txt: missing" for scene in num_vertices if scene not in seen)
     notes = (
-        (f"{num_companions} other files of these scenes (npy, ply, html): not for the zip",)
+        (f"{num_companions} other files of these scenes (npy, ply, html, npz): not for the zip",)
         if num_companions
         else ()
     )
@@ -205,6 +213,17 @@ def _label_problems(
             f"the first in line {int(np.flatnonzero(wrong)[0]) + 1}"
         )
     return problems
+
+
+def _choice_problems(name: str, read: Callable[[], bytes], num_vertices: int | None) -> list[str]:
+    """Everything wrong with a file of choices that lies beside the labels."""
+    try:
+        choices = read_choices(BytesIO(read()), name)
+        if num_vertices is not None:
+            check_rows(choices, num_vertices)
+    except ValueError as error:
+        return [str(error) if str(error).startswith(name) else f"{name}: {error}"]
+    return []
 
 
 def _parsed(lines: list[str]) -> tuple[np.ndarray, list[int]]:
