@@ -2,7 +2,8 @@
 
 Scenes come from a data set (--dataset, --root, --scene; a whole split without --scene) or from
 point cloud files (ply, npy, bin, txt/xyz, pcd). Each page colours its scene by RGB, label,
-prediction, error, height or any array, in up to three views with linked cameras.
+prediction, error, height, any array, or what a model with codebooks chose, in up to three views
+with linked cameras.
 
   pointseg visualize --root DIR --scene scene0000_00 --preds LABELS --out scene.html
   pointseg visualize cloud.ply --array confidence=confidence.npy --out cloud.html
@@ -19,6 +20,7 @@ import numpy as np
 
 from pointseg.cli import run_main
 from pointseg.data import DATASETS, SCANNET20, LabelMap, PointCloud, read_cloud
+from pointseg.evaluation.choices import StageChoice
 from pointseg.evaluation.files import refuse_existing
 from pointseg.visualization import open3d_window
 from pointseg.visualization.fields import BUILT_IN
@@ -26,6 +28,7 @@ from pointseg.visualization.index import write_index_page
 from pointseg.visualization.page import DEFAULT_MAX_POINTS, write_scene_page
 from pointseg.visualization.screenshot import write_screenshot
 from pointseg.visualization.sources import (
+    choices_of,
     predictions_path,
     read_array,
     read_predictions,
@@ -44,7 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scenes.add_argument("--split", default="val", help="all scenes of a split (default: val)")
     values = parser.add_argument_group("what to show")
     values.add_argument(
-        "--preds", type=Path, metavar="DIR", help="predicted labels: <scene>.npy or <scene>.txt"
+        "--preds",
+        type=Path,
+        metavar="DIR",
+        help="what export-preds wrote: labels <scene>.npy or <scene>.txt, and <scene>.choices.npz "
+        "where it is there",
     )
     values.add_argument(
         "--array",
@@ -56,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     values.add_argument(
         "--views",
         metavar="A,B,C",
-        help=f"up to three of {', '.join(BUILT_IN)} and array names, side by side",
+        help=f"up to three of {', '.join(BUILT_IN)}, array names, and STAGE/entry or "
+        "STAGE/entropy of choices (such as encoder.1/entry), side by side",
     )
     values.add_argument(
         "--max-points",
@@ -84,9 +92,9 @@ def run(args: argparse.Namespace) -> int:
     if args.viewer == "open3d":
         open3d_window.require_display()
         for cloud in clouds:
-            predictions, arrays = _values(args, cloud, label_map)
+            predictions, arrays, choices = _values(args, cloud, label_map)
             budget = args.max_points or open3d_window.DEFAULT_MAX_POINTS
-            open3d_window.show_window(cloud, label_map, predictions, arrays, budget)
+            open3d_window.show_window(cloud, label_map, predictions, arrays, budget, choices)
         return 0
     return _write_pages(args, names, clouds, label_map)
 
@@ -109,7 +117,7 @@ def _write_pages(
     views = args.views.split(",") if args.views else None
     pages = []
     for target, cloud in zip(targets, clouds, strict=True):
-        predictions, arrays = _values(args, cloud, label_map)
+        predictions, arrays, choices = _values(args, cloud, label_map)
         page = write_scene_page(
             target,
             cloud,
@@ -119,6 +127,7 @@ def _write_pages(
             max_points=args.max_points or DEFAULT_MAX_POINTS,
             views=views,
             overwrite=args.overwrite,
+            choices=choices,
         )
         print(f"wrote {target} ({page.num_shown:,} of {page.num_points:,} points shown)")
         pages.append(page)
@@ -153,9 +162,12 @@ def _targets(out: Path | None, names: tuple[str, ...]) -> tuple[list[Path], Path
 
 def _values(
     args: argparse.Namespace, cloud: PointCloud, label_map: LabelMap
-) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-    """Predictions and arrays of a scene: those asked for, after what its own file holds."""
+) -> tuple[np.ndarray | None, dict[str, np.ndarray], dict[str, StageChoice]]:
+    """Predictions, arrays (those asked for, after what its own file holds) and choices of a
+    scene.
+    """
     predictions = None
+    choices: dict[str, StageChoice] = {}
     if args.preds is not None:
         path = predictions_path(args.preds, cloud.scene_id)
         predictions = read_predictions(path, label_map)
@@ -164,6 +176,7 @@ def _values(
                 f"{path}: {len(predictions):,} labels, but {cloud.scene_id} has "
                 f"{cloud.num_points:,} points"
             )
+        choices = choices_of(args.preds, cloud)
     arrays = {}
     if cloud.instances is not None:
         arrays["instance"] = np.asarray(cloud.instances)
@@ -175,7 +188,7 @@ def _values(
         if not separator or not name or not file:
             raise ValueError(f"--array: expected NAME=FILE.npy, got {text!r}")
         arrays[name] = read_array(Path(file.replace("{scene}", cloud.scene_id)))
-    return predictions, arrays
+    return predictions, arrays, choices
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from pointseg.visualization.colors import (
 
 if TYPE_CHECKING:
     from pointseg.data import LabelMap, PointCloud
+    from pointseg.evaluation.choices import StageChoice
 
 CORRECT, WRONG, UNSCORED = 0, 1, 2
 # Integer arrays with more distinct values than a legend can list are drawn on a colour scale.
@@ -54,6 +57,8 @@ class Field:
     categories: tuple[Category, ...] = ()
     limits: tuple[float, float] = (0.0, 1.0)
     unit: str = ""
+    group: str = ""
+    """Fields of one group are offered together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +87,16 @@ def scene_fields(
     arrays: Mapping[str, np.ndarray] | None = None,
     floor_m: float = 0.0,
     rule: MetricRule = SCANNET_RULE,
+    choices: Mapping[str, StageChoice] | None = None,
 ) -> SceneFields:
-    """The fields of a cloud: rgb, label, prediction, error, height, then ``arrays`` in order.
+    """The fields of a cloud: rgb, label, prediction, error, height, then ``arrays`` in order, then
+    the chosen entries and the entropies of ``choices``.
 
     predictions: integer [P] train ids; numbers that are no class are shown as "none".
     arrays: [P] of any real dtype (booleans and integers of few values become categories), or
     uint8 [P, 3] colours. Raises ValueError or TypeError naming the array that does not fit.
+    choices: what each stage of a model chose; its fields are "<stage>/entry" and
+    "<stage>/entropy".
     """
     fields: list[Field] = []
     scores = None
@@ -117,7 +126,8 @@ def scene_fields(
                 f"arrays: the name {name!r} is taken by a built-in view; choose another name"
             )
         fields.append(array_field(name, np.asarray(values), cloud))
-    return SceneFields(tuple(fields), scores)
+    fields += choice_fields(choices or {}, cloud)
+    return SceneFields(_with_distinct_keys(fields), scores)
 
 
 def array_field(name: str, values: np.ndarray, cloud: PointCloud) -> Field:
@@ -146,6 +156,54 @@ def array_field(name: str, values: np.ndarray, cloud: PointCloud) -> Field:
             return Field(name, name, "category", codes.astype(np.uint8), categories)
     scaled = values.astype(np.float32)
     return Field(name, name, "continuous", scaled, limits=value_range(scaled))
+
+
+def choice_fields(choices: Mapping[str, StageChoice], cloud: PointCloud) -> list[Field]:
+    """Chosen entry, then entropy, of every stage. ValueError for a stage that does not fit."""
+    for stage, choice in choices.items():
+        if choice.num_points != cloud.num_points:
+            raise ValueError(
+                f"choices: {stage} has {choice.num_points:,} rows, but {cloud.scene_id} has "
+                f"{cloud.num_points:,} points"
+            )
+    entries = [_entry_field(stage, choice) for stage, choice in choices.items()]
+    return entries + [
+        Field(
+            f"{stage}/entropy",
+            f"{stage} entropy",
+            "continuous",
+            np.asarray(choice.entropy, dtype=np.float32),
+            # The same for every stage and scene: no entropy at all to that of an even choice.
+            limits=(0.0, math.log(choice.num_entries) if choice.num_entries > 1 else 1.0),
+            unit="nat",
+            group="choice entropy",
+        )
+        for stage, choice in choices.items()
+    ]
+
+
+def _entry_field(stage: str, choice: StageChoice) -> Field:
+    counts = np.bincount(choice.entry, minlength=choice.num_entries)
+    colors = category_colors(choice.num_entries)
+    categories = tuple(
+        Category(f"{d}: {region}", colors[d], int(counts[d]))
+        for d, region in enumerate(choice.regions)
+    )
+    return Field(
+        f"{stage}/entry",
+        f"{stage} entry",
+        "category",
+        choice.entry,
+        categories,
+        group="chosen entry",
+    )
+
+
+def _with_distinct_keys(fields: list[Field]) -> tuple[Field, ...]:
+    twice = [key for key, n in Counter(field.key for field in fields).items() if n > 1]
+    if twice:
+        raise ValueError(f"arrays: the name {twice[0]!r} is taken by a choice; choose another name")
+    return tuple(fields)
 
 
 def _class_ids(values: Any, cloud: PointCloud, what: str, label_map: LabelMap) -> np.ndarray:

@@ -16,6 +16,7 @@ from pointseg.visualization.thinning import thin
 
 if TYPE_CHECKING:
     from pointseg.data import LabelMap, PointCloud
+    from pointseg.evaluation.choices import StageChoice
 
 DEFAULT_MAX_POINTS = 3_000_000
 
@@ -26,6 +27,7 @@ def show_window(
     predictions: np.ndarray | None = None,
     arrays: Mapping[str, np.ndarray] | None = None,
     max_points: int = DEFAULT_MAX_POINTS,
+    choices: Mapping[str, StageChoice] | None = None,
 ) -> None:
     """Open a window and return when it is closed; arguments as for `page.write_scene_page`.
 
@@ -35,7 +37,9 @@ def show_window(
     open3d = _open3d()
     require_display()
     framing = frame(cloud.xyz_m)
-    fields = scene_fields(cloud, label_map, predictions, arrays, floor_m=framing.floor_m).fields[:9]
+    fields = scene_fields(
+        cloud, label_map, predictions, arrays, floor_m=framing.floor_m, choices=choices
+    ).fields[:9]
     thinning = thin(cloud.xyz_m, max_points)
     xyz = np.asarray(cloud.xyz_m[thinning.index], dtype=np.float64)
     colors = [field_colors(field, thinning.index) for field in fields]

@@ -23,6 +23,7 @@ from pointseg.visualization.thinning import Thinning, point_spacing_m, thin
 
 if TYPE_CHECKING:
     from pointseg.data import LabelMap, PointCloud
+    from pointseg.evaluation.choices import StageChoice
 
 DEFAULT_MAX_POINTS = 200_000
 MAX_VIEWS = 3
@@ -51,6 +52,7 @@ def write_scene_page(
     max_points: int = DEFAULT_MAX_POINTS,
     views: Sequence[str] | None = None,
     overwrite: bool = False,
+    choices: Mapping[str, StageChoice] | None = None,
 ) -> PageSummary:
     """Write a page that shows a scene from any side, coloured in several ways.
 
@@ -70,8 +72,11 @@ def write_scene_page(
         Point budget: a larger scene is thinned evenly (see `thinning.thin`), and the page says so.
         Counts and scores on the page are always those of all points.
     views
-        One to three of "rgb", "label", "prediction", "error", "height" and the names of
-        ``arrays``, side by side at first. Default: label and prediction, or what there is.
+        One to three of "rgb", "label", "prediction", "error", "height", the names of ``arrays``,
+        and "<stage>/entry" and "<stage>/entropy" of ``choices``, side by side at first. Default:
+        label and prediction, or what there is.
+    choices
+        What each stage of a model with codebook blocks chose (`evaluation.choice_files`).
 
     Raises
     ------
@@ -84,7 +89,9 @@ def write_scene_page(
     refuse_existing([path], overwrite)
     title = cloud.scene_id if title is None else title
     framing = frame(cloud.xyz_m)
-    fields = scene_fields(cloud, label_map, predictions, arrays, floor_m=framing.floor_m)
+    fields = scene_fields(
+        cloud, label_map, predictions, arrays, floor_m=framing.floor_m, choices=choices
+    )
     thinning = thin(cloud.xyz_m, max_points)
     text = _page(title, cloud, fields, thinning, framing, _checked_views(views, fields))
     with written_whole(path, overwrite) as temporary:
@@ -195,6 +202,7 @@ def _described(number: int, field: Field) -> dict[str, Any]:
         "column": None if field.key == "height" else f"field{number}",
         "limits": list(field.limits),
         "unit": field.unit,
+        "group": field.group,
         "categories": [
             {"name": c.name, "color": c.color, "count": c.count, "iou": c.iou}
             for c in field.categories

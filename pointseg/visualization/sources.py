@@ -15,6 +15,8 @@ from pointseg.data import (
     open_dataset,
     resolve_root,
 )
+from pointseg.evaluation.choice_files import choices_path, read_choices
+from pointseg.evaluation.choices import StageChoice, check_rows
 
 
 def scenes_of_dataset(
@@ -64,6 +66,22 @@ def predictions_path(folder: Path, scene_id: str) -> Path:
         f"{folder}: no labels of {scene_id} ({scene_id}.npy or {scene_id}.txt); "
         "`pointseg export-preds` writes them"
     )
+
+
+def choices_of(folder: Path, cloud: PointCloud) -> dict[str, StageChoice]:
+    """What the stages of a model chose in a scene, where ``folder`` has its file of choices.
+
+    ValueError naming a file that is broken or belongs to other points.
+    """
+    path = choices_path(folder, cloud.scene_id)
+    if not path.is_file():
+        return {}
+    choices = read_choices(path)
+    try:
+        check_rows(choices, cloud.num_points)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return choices
 
 
 def read_predictions(path: Path, label_map: LabelMap) -> np.ndarray:

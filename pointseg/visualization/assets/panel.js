@@ -48,7 +48,14 @@ class Page {
 
   addPane(key) {
     const select = make("select", {ariaLabel: "Colour by"});
-    for (const field of this.scene.fields) select.append(new Option(field.title, field.key));
+    const groups = new Map();
+    for (const {title, key, group} of this.scene.fields) {
+      if (group && !groups.has(group)) {
+        groups.set(group, make("optgroup", {label: group}));
+        select.append(groups.get(group));
+      }
+      (groups.get(group) ?? select).append(new Option(title, key));
+    }
     select.value = key;
     const plot = make("div", {className: "plot"});
     const bar = make("div", {className: "colorbar", hidden: true});
