@@ -9,27 +9,43 @@ from pointseg.nn.blocks import (
     ConvNormReLU,
     ResidualBlock,
 )
-from pointseg.nn.conv import SparseConv, SparseConvTranspose
+from pointseg.nn.choice import ChoiceConfig, TemperatureConfig
+from pointseg.nn.choice_record import ChoiceRecord, ChoiceStatistics, record_choices
+from pointseg.nn.codebook import CodebookBlock, CodebookConfig
+from pointseg.nn.conv import RegionConv, SparseConv, SparseConvTranspose
 from pointseg.nn.pointwise import BatchNorm, Linear, Pointwise, ReLU
 from pointseg.nn.pool import GlobalPool, Pool
+from pointseg.nn.prior import GeometryPrior, PriorConfig
+from pointseg.nn.quantizer import VectorQuantizer
 
 __all__ = [
     "BLOCKS",
     "BasicBlock",
     "BatchNorm",
     "Bottleneck",
+    "ChoiceConfig",
+    "ChoiceRecord",
+    "ChoiceStatistics",
+    "CodebookBlock",
+    "CodebookConfig",
     "ConvNorm",
     "ConvNormReLU",
+    "GeometryPrior",
     "GlobalPool",
     "Linear",
     "Pointwise",
     "Pool",
+    "PriorConfig",
     "ReLU",
+    "RegionConv",
     "ResidualBlock",
     "Sequential",
     "SparseConv",
     "SparseConvTranspose",
     "SparseModule",
+    "TemperatureConfig",
+    "VectorQuantizer",
     "chain_geometry",
     "merge_plans",
+    "record_choices",
 ]

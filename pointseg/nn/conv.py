@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pointseg import ops
 from pointseg.nn.base import SparseModule
-from pointseg.sparse import GeometryPlan, KernelSpec, SparseTensor, VoxelGrid
+from pointseg.sparse import GeometryPlan, KernelSpec, Region, SparseTensor, VoxelGrid
 
 
 def _check_channels(in_channels: int, out_channels: int) -> None:
@@ -30,13 +30,21 @@ class _SparseConvBase(SparseModule):
     weight: nn.Parameter
     bias: nn.Parameter | None
 
-    def __init__(self, in_channels: int, out_channels: int, spec: KernelSpec, bias: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        spec: KernelSpec,
+        bias: bool,
+        num_taps: int | None = None,
+    ) -> None:
         super().__init__()
         _check_channels(in_channels, out_channels)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.spec = spec
-        self.weight = nn.Parameter(torch.empty(spec.num_taps, in_channels, out_channels))
+        num_taps = spec.num_taps if num_taps is None else num_taps
+        self.weight = nn.Parameter(torch.empty(num_taps, in_channels, out_channels))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         self.reset_parameters()
 
@@ -108,6 +116,31 @@ class SparseConv(_SparseConvBase):
 
     def out_stride(self, stride: int) -> int:
         return stride * self.spec.stride
+
+
+class RegionConv(_SparseConvBase):
+    """Submanifold convolution over the taps of a region; taps outside it have no weights."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, region: Region, bias: bool = False
+    ) -> None:
+        self.region = region
+        super().__init__(in_channels, out_channels, region.spec, bias, region.num_taps)
+
+    def reset_parameters(self) -> None:
+        taps = self.region.num_taps
+        nn.init.normal_(self.weight, 0.0, math.sqrt(2.0 / (taps * self.out_channels)))
+        self._reset_bias(taps * self.in_channels)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        kmap = x.grid.kernel_map(self.region)
+        return x.replace(ops.sparse_conv(x.feats, self.weight, kmap, self.bias))
+
+    def geometry(self, stride: int = 1) -> GeometryPlan:
+        return ((stride, self.region),)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, taps={self.region.num_taps}"
 
 
 class SparseConvTranspose(_SparseConvBase):

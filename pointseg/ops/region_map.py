@@ -2,8 +2,9 @@
 
 Contract
 --------
-* ``taps[row_starts[n]:row_starts[n + 1]]`` are the taps at which voxel n has a neighbour, ascending,
-  and ``neighbors`` the rows of those neighbours: the pairs of a kernel map, sorted by output row.
+* ``taps[row_starts[n]:row_starts[n + 1]]`` are the taps at which voxel n has a neighbour,
+  ascending, and ``neighbors`` the rows of those neighbours: the pairs of a kernel map, sorted by
+  output row.
 * The result is the same for any number of threads. No pairs give empty lists.
 """
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pointseg.sparse.grid import VoxelGrid
 from pointseg.sparse.kernel_map import KernelMap
+from pointseg.sparse.plan import GeometryPlan
 from pointseg.sparse.region import Region, RegionSet, cubes
 from pointseg.sparse.region_map import RegionMap
-from pointseg.sparse.plan import GeometryPlan
 from pointseg.sparse.spec import KernelSpec
 from pointseg.sparse.tensor import SparseTensor
 

@@ -52,7 +52,8 @@ class Region:
     def offsets(self) -> tuple[tuple[int, int, int], ...]:
         """Offset (x, y, z) of each tap in voxels of the grid, dilation multiplied in."""
         d = self.spec.dilation
-        return tuple((d * x, d * y, d * z) for x, y, z in map(self.spec.offsets.__getitem__, self.taps))
+        offsets = (self.spec.offsets[tap] for tap in self.taps)
+        return tuple((d * x, d * y, d * z) for x, y, z in offsets)
 
     @cached_property
     def listed_taps(self) -> tuple[int, ...]:

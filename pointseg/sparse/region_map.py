@@ -60,8 +60,11 @@ class RegionMap:
         device = maps[0].in_rows.device
         rows, mirrored = _weight_rows(regions)
         ends = accumulate(len(region.listed_taps) for region in regions)
-        tables = (torch.tensor(list(t), dtype=torch.int32) for t in (rows, mirrored, ends))
-        return cls(regions, maps[0].num_out, *lists, *(t.to(device) for t in tables))
+        rows_of, mirrored_rows_of, entry_ends = (
+            torch.tensor(list(table), dtype=torch.int32, device=device)
+            for table in (rows, mirrored, ends)
+        )
+        return cls(regions, maps[0].num_out, *lists, rows_of, mirrored_rows_of, entry_ends)
 
     @property
     def num_entries(self) -> int:

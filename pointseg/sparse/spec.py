@@ -70,4 +70,3 @@ class KernelSpec:
             raise ValueError(f"mirror: {self} has no mirror, it needs stride 1 and an odd size")
         index = {offset: k for k, offset in enumerate(self.offsets)}
         return tuple(index[(-x, -y, -z)] for x, y, z in self.offsets)
-

@@ -8,7 +8,7 @@ namespace pointseg::cpu::POINTSEG_ISA {
 
 #if defined(__AVX512F__)
 constexpr int kLaneBytes = 64;
-constexpr int kMaxVectors = 8;  // three such sets and a few more fit the 32 registers
+constexpr int kMaxVectors = 6;  // more of them do not stay in registers
 #elif defined(__AVX2__)
 constexpr int kLaneBytes = 32;
 constexpr int kMaxVectors = 4;
@@ -80,8 +80,6 @@ void over_lanes_of_width(int64_t& first, int64_t count, int max_vectors, const F
       POINTSEG_LANES(4)
       POINTSEG_LANES(5)
       POINTSEG_LANES(6)
-      POINTSEG_LANES(7)
-      POINTSEG_LANES(8)
 #undef POINTSEG_LANES
     }
     first += vectors * kWidth;

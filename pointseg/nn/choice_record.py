@@ -1,0 +1,104 @@
+"""What can be seen of a choice: which entries are used, how decided voxels are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pointseg.sparse import VoxelGrid
+
+
+@dataclass(frozen=True, eq=False)
+class ChoiceRecord:
+    """The choice of one block.
+
+    Attributes:
+        choice: [N, H, D], without gradient.
+        grid: its N voxels.
+    """
+
+    choice: Tensor
+    grid: VoxelGrid
+
+    @property
+    def stride(self) -> int:
+        """Stride of the voxels."""
+        return self.grid.stride
+
+    def entropy(self) -> Tensor:
+        """[N], in nats: the mean over heads of the entropy of the choice, 0 to ln D."""
+        return choice_entropy(self.choice).mean(dim=1)
+
+    def entry(self) -> Tensor:
+        """int64 [N]: the entry with the largest share, taken together over heads."""
+        return self.choice.mean(dim=1).argmax(dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class ChoiceStatistics:
+    """Sums over voxels and heads, small enough to keep; tensors stay on their device.
+
+    Attributes:
+        counts: [D], how often each entry had the largest share.
+        entropy_sum: scalar, of the entropies of all choices in nats.
+        total: number of choices, N * H.
+    """
+
+    counts: Tensor
+    entropy_sum: Tensor
+    total: int
+
+    @classmethod
+    def of(cls, choice: Tensor) -> ChoiceStatistics:
+        """Of choice [N, H, D]."""
+        choice = choice.detach().float()
+        entries = choice.shape[2]
+        # One comparison per entry: bincount sums with atomics on a GPU.
+        best = choice.argmax(dim=2)
+        counts = torch.stack([(best == entry).sum() for entry in range(entries)])
+        return cls(counts, choice_entropy(choice).sum(), best.numel())
+
+    def usage(self) -> list[float]:
+        """Share of the choices that each entry has, D numbers that add up to 1."""
+        return [float(count) / max(self.total, 1) for count in self.counts]
+
+    def perplexity(self) -> float:
+        """exp of the entropy of the usage: how many entries are in use, 1 to D."""
+        return math.exp(-sum(p * math.log(p) for p in self.usage() if p > 0))
+
+    def entropy(self) -> float:
+        """Mean entropy of a choice in nats, 0 (decided) to ln D (undecided)."""
+        return float(self.entropy_sum) / max(self.total, 1)
+
+
+def choice_entropy(choice: Tensor) -> Tensor:
+    """Entropy over entries in nats, [N, H] of choice [N, H, D]."""
+    return -torch.special.xlogy(choice, choice).sum(dim=2).clamp(max=0.0)
+
+
+@contextmanager
+def record_choices(model: nn.Module) -> Iterator[Mapping[str, ChoiceRecord]]:
+    """Keep the choices of every codebook block of `model` while the context lasts.
+
+    Yields a mapping, module path of a block -> `ChoiceRecord` of its last forward pass, which
+    fills as the model runs. Empty for a model without codebook blocks.
+    """
+    blocks: dict[str, Any] = {
+        name: module for name, module in model.named_modules() if hasattr(module, "recorder")
+    }
+    records: dict[str, ChoiceRecord] = {}
+    for name, block in blocks.items():
+        block.recorder = partial(records.__setitem__, name)
+    try:
+        yield MappingProxyType(records)
+    finally:
+        for block in blocks.values():
+            block.recorder = None

@@ -1,0 +1,102 @@
+"""Codes that are moving averages of the vectors nearest to them (van den Oord et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from pointseg import ops
+
+SMOOTHING = 1e-5
+
+
+class Quantized(NamedTuple):
+    """What is known of vectors [N, H, M].
+
+    Attributes:
+        code: int64 [N, H], index of the nearest code.
+        nearest: [N, H, M], that code.
+        distances: [N, H, D], squared; with a gradient for the vectors.
+    """
+
+    code: Tensor
+    nearest: Tensor
+    distances: Tensor
+
+
+class VectorQuantizer(nn.Module):
+    """H codebooks of D codes in M dimensions.
+
+    In training every call moves the codes: counts and sums of the vectors that chose a code, over
+    all ranks, enter moving averages with `decay`. A code whose average count falls below
+    `dead_below` of the mean is put on a random vector of the batch (the same on all ranks).
+    Codes and averages are buffers, so a checkpoint holds them and a resumed run goes on with the
+    same bits.
+    """
+
+    codes: Tensor
+    mean_counts: Tensor
+    mean_sums: Tensor
+
+    def __init__(
+        self, heads: int, entries: int, dims: int, decay: float, dead_below: float
+    ) -> None:
+        super().__init__()
+        self.decay = decay
+        self.dead_below = dead_below
+        self.register_buffer("codes", torch.randn(heads, entries, dims))
+        self.register_buffer("mean_counts", torch.zeros(heads, entries))
+        self.register_buffer("mean_sums", torch.zeros(heads, entries, dims))
+
+    def forward(self, vectors: Tensor) -> Quantized:
+        """vectors [N, H, M]."""
+        codes = self.codes.to(vectors.dtype, copy=True)  # the buffer moves before backward runs
+        index = ops.vector_quantize(vectors, codes)
+        heads = torch.arange(codes.shape[0], device=codes.device)
+        distances = (
+            vectors.square().sum(dim=2, keepdim=True)
+            - 2 * torch.einsum("nhm,hdm->nhd", vectors, codes)
+            + codes.square().sum(dim=2)
+        )
+        if self.training and vectors.shape[0]:
+            self._update(vectors.detach(), index)
+        return Quantized(index, codes[heads, index], distances)
+
+    @torch.no_grad()
+    def _update(self, vectors: Tensor, index: Tensor) -> None:
+        counts, sums = ops.code_sums(vectors, index, self.codes.shape[1])
+        sums = torch.cat([sums, counts[..., None]], dim=2).to(self.codes.dtype)
+        if _is_distributed():
+            dist.all_reduce(sums)
+        counts, sums = sums[..., -1], sums[..., :-1]
+        started = bool(self.mean_counts.any())
+        weight = 1.0 - self.decay if started else 1.0  # the first batch is the average so far
+        self.mean_counts.lerp_(counts, weight)
+        self.mean_sums.lerp_(sums, weight)
+        self.codes.copy_(self.mean_sums / (self.mean_counts + SMOOTHING)[..., None])
+        self._seed_dead_codes(vectors)
+
+    def _seed_dead_codes(self, vectors: Tensor) -> None:
+        average = self.mean_counts.mean(dim=1, keepdim=True)
+        dead = self.mean_counts < self.dead_below * average
+        if not bool(dead.any()):
+            return
+        rows = torch.randint(vectors.shape[0], dead.shape, device="cpu").to(vectors.device)
+        heads = torch.arange(dead.shape[0], device=vectors.device)[:, None]
+        seeds = vectors[rows, heads].to(self.codes.dtype)
+        if _is_distributed():
+            dist.broadcast(seeds, src=0)
+        self.codes[dead] = seeds[dead]
+        self.mean_counts[dead] = average.expand_as(dead)[dead]
+        self.mean_sums[dead] = (seeds * average[..., None])[dead]
+
+    def extra_repr(self) -> str:
+        heads, entries, dims = self.codes.shape
+        return f"heads={heads}, entries={entries}, dims={dims}, decay={self.decay}"
+
+
+def _is_distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
