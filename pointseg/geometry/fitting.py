@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointseg.geometry.patterns import Patterns
-from pointseg.sparse import KernelSpec
-from pointseg.sparse.region import Region, RegionSet
+from pointseg.sparse import KernelSpec, Region, RegionSet
 
 _RESTARTS = 4
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pointseg.ops import kernel_map
-from pointseg.sparse import VoxelGrid
-from pointseg.sparse.region import RegionSet
+from pointseg.sparse import RegionSet, VoxelGrid
 
 Offset = tuple[int, int, int]
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pointseg.sparse import KernelSpec
-from pointseg.sparse.region import Region, RegionSet
+from pointseg.sparse import KernelSpec, Region, RegionSet
 
 FORMAT = "pointseg-regions"
 VERSION = 1

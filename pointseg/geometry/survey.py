@@ -11,8 +11,7 @@ from pointseg.geometry.fitting import FitSettings, fit_regions
 from pointseg.geometry.patterns import Offset, Patterns, merge_patterns, occupancy_patterns
 from pointseg.geometry.preference import preferred_entry
 from pointseg.geometry.region_file import StageRegions
-from pointseg.sparse import VoxelGrid
-from pointseg.sparse.region import Region, RegionSet
+from pointseg.sparse import Region, RegionSet, VoxelGrid
 
 MIN_DEVIATION = 1e-3
 
