@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from pointseg import ops
-from pointseg.benchmark import Row, markdown_table, plain_torch, suites
-from pointseg.benchmark.inputs import room_grid, room_points
+from pointseg.benchmark import Options, Row, Suite, markdown_table, plain_torch, suites
+from pointseg.benchmark.inputs import Room, room_grid, room_points, rooms
+from pointseg.benchmark.suites import codebook
+from pointseg.benchmark.suites.cases import Case, check_equal
 from pointseg.benchmark.timing import fma_gflops, peak_mib
-from pointseg.sparse import KernelSpec, VoxelGrid
+from pointseg.sparse import KernelSpec, VoxelGrid, cubes
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,8 +33,9 @@ def test_ratio_above_one_says_ours_is_better() -> None:
 
 def test_rooms_have_the_sizes_their_names_say() -> None:
     assert torch.equal(room_points(), room_points())
-    assert 75_000 < room_grid(0.05).num_voxels < 85_000
-    assert 475_000 < room_grid(0.02).num_voxels < 525_000
+    for room in rooms("20k", "80k", "150k", "500k"):
+        wanted = 1000 * int(room.name.removesuffix("k"))
+        assert abs(room.grid().num_voxels / wanted - 1) < 0.07, room
 
 
 def test_plain_torch_computes_the_same() -> None:
@@ -45,9 +50,90 @@ def test_plain_torch_computes_the_same() -> None:
         torch.testing.assert_close(other, ops.sparse_conv(feats, weight, kmap))
 
 
+def brute_force_attention(grid: VoxelGrid, v: Tensor, q: Tensor, weight: Tensor) -> Tensor:
+    """Logits, softmax and values as sums over all pairs of voxels, in float64."""
+    v, q, weight = v.double(), q.double(), weight.double()
+    xyz = grid.coords[:, 1:]
+    difference = xyz[None] - xyz[:, None]  # neighbour minus voxel
+    heads, width = q.shape[2], v.shape[1] // q.shape[2]
+    logits, sums, row = [], [], 0
+    for entry, region in enumerate(codebook.REGIONS):
+        logit, total = torch.zeros(len(v), heads).double(), torch.zeros_like(v)
+        for offset in region.offsets:
+            near = (difference == torch.tensor(offset)).all(dim=2).double()
+            taps = weight[row].reshape(heads, width)
+            logit = logit + (near @ q[:, entry]) * taps.detach().sum(1)
+            total = total + (near @ v) * weight[row]
+            row += 1
+        logits.append(logit)
+        sums.append(total)
+    choice = torch.stack(logits, dim=2).softmax(dim=2)
+    shares = choice.repeat_interleave(width, dim=1)
+    return sum(shares[:, :, entry] * total for entry, total in enumerate(sums))  # type: ignore[return-value]
+
+
+def test_the_published_way_is_the_formula() -> None:
+    """Values and gradients; none of the latter reaches the weights through the logits."""
+    grid = room_grid(0.7)
+    problem = codebook.Problem("tiny", grid, width=8)
+    inputs = [x.requires_grad_() for x in (problem.v, problem.q, problem.weight)]
+    expected = brute_force_attention(grid, *inputs)
+    grad = torch.randn(expected.shape)
+    grads = torch.autograd.grad(expected, inputs, grad.double())
+    case = problem.attention()
+    for function in (case.other, case.ours):
+        out = function(*inputs)
+        torch.testing.assert_close(out.double(), expected, rtol=1e-4, atol=1e-5)
+        for ours, theirs in zip(torch.autograd.grad(out, inputs, grad), grads, strict=True):
+            assert (ours - theirs).abs().max() < 1e-4 * theirs.abs().max()
+
+
+TINY = Room("tiny", 0.6)
+
+
+@pytest.mark.parametrize("name", ["ops", "codebook"])
+def test_every_case_agrees_and_has_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real suites, on a room of a few hundred voxels: times mean nothing here."""
+    monkeypatch.setattr("pointseg.benchmark.suites.ops.fma_gflops", lambda: 1.0)
+    points = room_points()[::40]
+    monkeypatch.setattr("pointseg.benchmark.suites.ops.room_points", lambda: points)
+    monkeypatch.setattr(Options, "repeats", 1)
+    suite = Suite(suites.SUITES[name].rows, (TINY,), (TINY,))
+    rows = list(suite.run(Options(threads=1, quick=True)))
+    assert all(row.ours > 0 and row.other_value > 0 for row in rows)
+    found = {row.case.removesuffix("_tiny") for row in rows}
+    expected = {
+        "ops": {
+            *("voxelize", "kernel_map_k3", "conv_fwd_C32", "conv_fwdbwd_C64"),
+            *("depthwise_conv_fwdbwd_C64", "pool_max_fwdbwd_C64", "pool_avg_fwdbwd_C64"),
+            *("gather_neighbors_fwdbwd_C8", "scatter_sum_fwdbwd_C32", "scatter_max_fwdbwd_C32"),
+            *("interpolate_fwdbwd_C32", "vector_quantize"),
+        },
+        "codebook": {
+            *("attention_fwdbwd_C64", "attention_hard_fwd_C64"),
+            *("logits_fwd_C64", "logits_fwdbwd_C64"),
+        },
+    }
+    assert expected[name] <= found
+    memory = {row.case for row in rows if row.suite == f"{name}_memory"}
+    assert memory == {row.case for row in rows if "fwdbwd" in row.case}
+
+
+def test_cases_cover_the_sizes_that_are_reported() -> None:
+    suite = suites.SUITES["codebook"]
+    assert [room.name for room in suite.rooms(Options(1))] == ["20k", "80k", "150k"]
+    assert len(suite.rooms(Options(1, quick=True))) == 1
+    assert codebook.WIDTHS == (64, 128)
+    assert cubes(2, 1, 3) == codebook.REGIONS
+
+
 def test_results_that_differ_stop_the_benchmark() -> None:
     with pytest.raises(AssertionError, match="conv_x: results differ"):
-        suites._check_equal("conv_x", torch.ones(3), torch.full((3,), 1.01))
+        check_equal("conv_x", torch.ones(3), torch.full((3,), 1.01))
+    case = Case("ops", "wrong", lambda x: x * x, lambda x: x * x.detach(), (torch.ones(4),))
+    assert next(case.forward(Options(1))).case == "wrong"
+    with pytest.raises(AssertionError, match="wrong: results differ"):
+        list(case.forward_backward(Options(1)))
 
 
 def test_peak_memory_counts_what_is_held_at_once() -> None:
@@ -69,10 +155,10 @@ def test_the_peak_is_a_rate() -> None:
 def test_command_writes_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pointseg.cli import benchmark
 
-    def suite(options: suites.Options):  # type: ignore[no-untyped-def]
+    def tiny_rows(options: Options, room: Room) -> Iterator[Row]:
         yield Row.compare("tiny", f"case_{options.threads}", "ms", 1.0, "plain_torch", 3.0)
 
-    monkeypatch.setitem(suites.SUITES, "tiny", suite)
+    monkeypatch.setitem(suites.SUITES, "tiny", Suite(tiny_rows, (TINY,), (TINY,)))
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     out, table = tmp_path / "sub" / "rows.json", tmp_path / "rows.md"
     argv = ["tiny", "--threads", "1", "--json", str(out), "--markdown", str(table)]
@@ -89,6 +175,7 @@ def test_command_writes_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             "ratio": 3.0,
         }
     ]
+    assert document["header"]["voxels"] == {"tiny": TINY.grid().num_voxels}
     assert {"cpu", "threads", "load_average", "busy", "torch"} <= set(document["header"])
     assert "| case_1 | ms | 1 | plain_torch | 3 | 3.0 |" in table.read_text()
 
@@ -97,4 +184,4 @@ def test_unknown_suites_are_refused() -> None:
     command = [sys.executable, "tools/benchmark.py", "nothing"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "expected one of ops" in done.stderr
+    assert "expected one of ops, codebook" in done.stderr

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from pointseg.benchmark.report import Row, header, markdown_table, print_table, write_json
-from pointseg.benchmark.suites import SUITES, Options
+from pointseg.benchmark.suites import SUITES, Options, Suite
 
-__all__ = ["SUITES", "Options", "Row", "header", "markdown_table", "print_table", "write_json"]
+__all__ = [
+    "SUITES",
+    "Options",
+    "Row",
+    "Suite",
+    "header",
+    "markdown_table",
+    "print_table",
+    "write_json",
+]

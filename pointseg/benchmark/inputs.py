@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from pointseg.ops import voxelize_points
 from pointseg.sparse import VoxelGrid
 
+VOXEL_SIZES_M = {"20k": 0.1, "80k": 0.05, "150k": 0.037, "500k": 0.02}  # by number of voxels
 SPACING_M = 0.011  # dense enough that no 2 cm voxel of a surface stays empty
 
 
@@ -55,3 +57,20 @@ def room_points(seed: int = 0) -> Tensor:
 def room_grid(voxel_size_m: float, seed: int = 0) -> VoxelGrid:
     """The voxels of :func:`room_points`, rows sorted."""
     return VoxelGrid(voxelize_points(room_points(seed), voxel_size_m).coords, num_scenes=1)
+
+
+@dataclass(frozen=True)
+class Room:
+    """The room at one voxel size, named after the approximate number of voxels."""
+
+    name: str
+    voxel_size_m: float
+
+    def grid(self) -> VoxelGrid:
+        """Its voxels, a new grid without any maps."""
+        return room_grid(self.voxel_size_m)
+
+
+def rooms(*names: str) -> tuple[Room, ...]:
+    """Rooms by name."""
+    return tuple(Room(name, VOXEL_SIZES_M[name]) for name in names)

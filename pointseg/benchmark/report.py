@@ -14,6 +14,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from pointseg.benchmark.inputs import Room
+from pointseg.machine import cpu_name
+
 # Units in which more is better; in all others less is.
 RATES = ("GFLOP/s", "GB/s", "scenes/s")
 BUSY_LOAD = 0.5
@@ -39,13 +42,15 @@ class Row:
         return cls(suite, case, unit, ours, other, other_value, better / worse)
 
 
-def header(suite: str, threads: int, quick: bool) -> dict[str, Any]:
-    """What was measured on: processor, versions, threads, and whether the machine was quiet."""
+def header(suite: str, rooms: Sequence[Room], threads: int, quick: bool) -> dict[str, Any]:
+    """What was measured on: processor, versions, threads, whether the machine was quiet, and how
+    many voxels the rooms have that the cases are named after.
+    """
     load = os.getloadavg()[0]
     return {
         "suite": suite,
         "quick": quick,
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "instruction_set": torch.ops.pointseg.cpu_isa(),
         "threads": threads,
@@ -54,16 +59,8 @@ def header(suite: str, threads: int, quick: bool) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "system": platform.platform(),
+        "voxels": {room.name: room.grid().num_voxels for room in rooms},
     }
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def print_table(head: dict[str, Any], rows: Sequence[Row]) -> None:
@@ -78,6 +75,8 @@ def print_table(head: dict[str, Any], rows: Sequence[Row]) -> None:
         values = (f"{row.ours:.4g}", row.other, f"{row.other_value:.4g}", f"{row.ratio:.2f}")
         table.add_row(row.suite, row.case, row.unit, *values)
     console.print(table)
+    for name, voxels in head["voxels"].items():
+        console.print(f"{name}: {voxels:,} voxels")
     if head["busy"]:
         console.print(
             f"[bold red]The machine was busy (load average {head['load_average']}): "

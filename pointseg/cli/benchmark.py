@@ -17,7 +17,7 @@ WAIT_POLICY = "OMP_WAIT_POLICY"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("suite", help="what to measure: ops")
+    parser.add_argument("suite", help="what to measure: ops, codebook")
     parser.add_argument("--quick", action="store_true", help="one small room, fewer repeats")
     parser.add_argument("--threads", type=int, help="threads for ours (default: torch's choice)")
     parser.add_argument("--json", type=Path, help="write header and rows to this file")
@@ -47,11 +47,12 @@ def run(args: argparse.Namespace) -> int:
     if args.threads is not None and args.threads < 1:
         raise ValueError(f"--threads: expected at least 1, got {args.threads}")
     options = benchmark.Options(args.threads or torch.get_num_threads(), args.quick)
-    head = benchmark.header(args.suite, options.threads, options.quick)
+    suite = benchmark.SUITES[args.suite]
+    head = benchmark.header(args.suite, suite.rooms(options), options.threads, options.quick)
     if head["busy"]:
         print(f"warning: load average {head['load_average']}, figures will be off", file=sys.stderr)
     rows = []
-    for row in benchmark.SUITES[args.suite](options):
+    for row in suite.run(options):
         rows.append(row)
         print(
             f"{row.case}: {row.ours:.4g} {row.unit}, x{row.ratio:.2f}", file=sys.stderr, flush=True

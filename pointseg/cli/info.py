@@ -12,6 +12,7 @@ from importlib import metadata, util
 import pointseg
 from pointseg import _native
 from pointseg.cli import run_main
+from pointseg.machine import cpu_name
 
 PACKAGES = ("torch", "numpy", "plyfile", "plotly", "open3d", "rich", "scikit-learn", "tensorboard")
 
@@ -36,7 +37,7 @@ def collect() -> dict[str, str]:
     facts = {
         "pointseg": f"{pointseg.__version__} ({_native.PACKAGE_DIR})",
         "python": f"{platform.python_version()} on {platform.platform()}",
-        "cpu": f"{_cpu_name()}, {os.cpu_count()} logical cores",
+        "cpu": f"{cpu_name()}, {os.cpu_count()} logical cores",
     }
     facts |= {name: _version(name) for name in PACKAGES}
     facts["CPU library"] = _describe(_native.CPU)
@@ -97,15 +98,6 @@ def _gpus() -> str:
         f"{device.name} (sm_{device.major}{device.minor}, {device.total_memory >> 20} MiB)"
         for device in devices
     )
-
-
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0].partition(":")[2].strip() if names else platform.machine()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
