@@ -1,10 +1,8 @@
-"""Names and shapes of MinkUNet parameters in MinkowskiEngine's example networks.
+"""Checkpoints of U-Nets written by networks that are built on MinkowskiEngine.
 
-MinkowskiEngine writes ``conv0p1s1.kernel``, ``bn0.bn.weight``, ``block1.0.conv1.kernel``,
-``convtr4p16s2.kernel``, ``final.bias``. Kernels are ``[K, C_in, C_out]`` in the tap order that
-pointseg uses, too, so nothing is permuted. Only two shapes differ: a kernel of size 1 is
-``[C_in, C_out]`` there and ``[1, C_in, C_out]`` here, and a bias is ``[1, C_out]`` there and
-``[C_out]`` here.
+MinkUNet comes from MinkowskiEngine's example networks, CodedVTR from its authors' network
+``Res16UNetTestA``. A published state dict loads all or nothing, and ours is written under the
+published names. Which names those are is in `pointseg.interop.published_names`.
 """
 
 from __future__ import annotations
@@ -14,103 +12,70 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from pointseg.models.minkunet import MinkUNet
+from pointseg.interop.published_names import Published, published_parts
+from pointseg.models import UNet
 
 _MODULE_PREFIX = "module."
 _MAX_LISTED = 40
 
 
-def minkowski_names(model: MinkUNet) -> dict[str, str]:
-    """Parameter and buffer names of `model` -> names in MinkowskiEngine's state dict."""
-    prefixes = _module_names(model)
-    names = {}
-    for name in model.state_dict():
-        ours = max((p for p in prefixes if name.startswith(p + ".")), key=len)
-        rest = name[len(ours) + 1 :]
-        names[name] = f"{prefixes[ours]}.{'kernel' if rest == 'weight' else rest}"
-    return names
+def minkowski_names(model: UNet) -> dict[str, str]:
+    """Parameter and buffer names of `model` -> names in the published network's state dict.
+
+    A packed codebook is one entry after the other, each with a name of its own there:
+    ``...codebook[0:27]`` are the rows of the first.
+    """
+    return {part.label: part.theirs for part in published_parts(model)}
 
 
-def _module_names(model: MinkUNet) -> dict[str, str]:
-    """Our convolution and norm modules -> theirs (their norms keep ``bn.weight``, like ours)."""
-    levels = model.config.num_levels
-    names = {"stem.conv": "conv0p1s1", "stem.norm": "bn0", "head": "final"}
-    for level in range(levels):
-        names[f"encoder.{level}.down.conv"] = f"conv{level + 1}p{2**level}s2"
-        names[f"encoder.{level}.down.norm"] = f"bn{level + 1}"
-        names.update(_block_names(model, f"encoder.{level}", level + 1))
-    for step in range(levels):
-        number = levels + step
-        names[f"decoder.{step}.up"] = f"convtr{number}p{2 ** (levels - step)}s2"
-        names[f"decoder.{step}.norm"] = f"bntr{number}"
-        names.update(_block_names(model, f"decoder.{step}", number + 1))
-    return names
-
-
-def _block_names(model: MinkUNet, stage: str, number: int) -> dict[str, str]:
-    names = {}
-    blocks = model.get_submodule(f"{stage}.blocks")
-    for index, block in blocks.named_children():
-        for child, _ in block.named_children():
-            ours, theirs = f"{stage}.blocks.{index}.{child}", f"block{number}.{index}"
-            if child == "shortcut":
-                names[f"{ours}.conv"] = f"{theirs}.downsample.0"
-                names[f"{ours}.norm"] = f"{theirs}.downsample.1"
-            else:
-                names[ours] = f"{theirs}.{child}"
-    return names
-
-
-def from_minkowski_state_dict(
-    state_dict: Mapping[str, object], model: MinkUNet
-) -> dict[str, Tensor]:
-    """Convert a MinkowskiEngine state dict to one that ``model.load_state_dict`` takes.
+def from_minkowski_state_dict(state_dict: Mapping[str, object], model: UNet) -> dict[str, Tensor]:
+    """Convert a published state dict to one that ``model.load_state_dict`` takes.
 
     state_dict: names to tensors, or a checkpoint that holds such a mapping under "state_dict" or
     "model_state_dict". A ``module.`` prefix on every name (from data-parallel training) is
-    removed. model: the `MinkUNet` to be filled; it is not changed.
+    removed. model: the `MinkUNet` or `CodedVTR` to be filled; it is not changed.
 
-    Tensors keep their dtype and device and share memory with those given.
+    Tensors keep their dtype and device and share memory with those given, except for codebooks and
+    kernels of regions, which are put together. Buffers that the published network does not have
+    (the temperature) are those of `model`.
 
     Raises ValueError that lists every missing, unexpected and mis-shaped entry at once.
     """
     theirs = _plain_entries(state_dict)
-    expected = model.state_dict()
-    names = minkowski_names(model)
-    converted: dict[str, Tensor] = {}
-    problems = [f"missing: {name}" for name in names.values() if name not in theirs]
-    known = set(names.values())
+    parts = published_parts(model)
+    problems = [f"missing: {part.theirs}" for part in parts if part.theirs not in theirs]
+    known = {part.theirs for part in parts}
     problems += [f"unexpected: {name}" for name in theirs if name not in known]
-    for ours, name in names.items():
-        if name not in theirs:
-            continue
-        value = _to_our_shape(theirs[name], expected[ours].shape)
-        if value is None:
-            shape = _their_shape(name, expected[ours].shape)
-            problems.append(
-                f"wrong shape: {name} is {list(theirs[name].shape)}, the model needs {list(shape)}"
-            )
-        else:
-            converted[ours] = value
+    pieces: dict[str, list[Tensor]] = {}
+    for part in parts:
+        if part.theirs in theirs:
+            piece, problem = _to_ours(theirs[part.theirs], part)
+            problems += problem
+            pieces.setdefault(part.ours, []).append(piece)
     if problems:
         raise ValueError(_report(problems))
-    return converted
+    converted = {
+        name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in pieces.items()
+    }
+    return {name: converted.get(name, value) for name, value in model.state_dict().items()}
 
 
-def to_minkowski_state_dict(model: MinkUNet) -> dict[str, Tensor]:
-    """The parameters and running statistics of `model` under MinkowskiEngine's names and shapes.
+def to_minkowski_state_dict(model: UNet) -> dict[str, Tensor]:
+    """The parameters and running statistics of `model` under the published names and shapes.
 
-    Tensors share memory with the model's.
+    Tensors share memory with the model's, where they are not kernels of regions with missing taps,
+    which are filled up with zeros.
+
+    Raises ValueError that names a parameter which the published network does not have.
     """
-    names = minkowski_names(model)
+    state = model.state_dict()
     return {
-        names[ours]: value.detach().reshape(_their_shape(names[ours], value.shape))
-        for ours, value in model.state_dict().items()
+        part.theirs: _to_theirs(state[part.ours].detach(), part) for part in published_parts(model)
     }
 
 
-def load_minkowski_state_dict(model: MinkUNet, state_dict: Mapping[str, object]) -> None:
-    """Fill `model` with the parameters of a MinkowskiEngine state dict, all or nothing.
+def load_minkowski_state_dict(model: UNet, state_dict: Mapping[str, object]) -> None:
+    """Fill `model` with the parameters of a published state dict, all or nothing.
 
     Arguments and errors as in `from_minkowski_state_dict`.
     """
@@ -135,22 +100,39 @@ def _plain_entries(state_dict: Mapping[str, object]) -> dict[str, Tensor]:
     return entries
 
 
-def _to_our_shape(value: Tensor, shape: torch.Size) -> Tensor | None:
-    """`value` as `shape`, where only axes of length 1 in front differ; None otherwise."""
-    given, wanted = list(value.shape), list(shape)
-    while given and given[0] == 1 and len(given) > len(wanted):
-        given = given[1:]
-    while wanted and wanted[0] == 1 and len(wanted) > len(given):
-        wanted = wanted[1:]
-    return value.reshape(shape) if given == wanted else None
+def _to_ours(value: Tensor, part: Published) -> tuple[Tensor, list[str]]:
+    """The tensor as our part of it, and what is wrong with it."""
+    if not _differ_in_front(value.shape, part.shape):
+        value = value.reshape(part.shape)
+    else:
+        shown = list(part.their_shape)
+        return value, [
+            f"wrong shape: {part.theirs} is {list(value.shape)}, the model needs {shown}"
+        ]
+    if part.taps is None:
+        return value, []
+    missing = torch.ones(part.shape[0], dtype=torch.bool)
+    missing[list(part.taps)] = False
+    if bool((value[missing.to(value.device)] != 0).any()):
+        return value, [f"weights outside the region: {part.theirs} is not zero at missing taps"]
+    return value[list(part.taps)], []
 
 
-def _their_shape(name: str, shape: torch.Size) -> torch.Size:
-    if name.endswith(".kernel") and shape[0] == 1:
-        return shape[1:]
-    if name == "final.bias":
-        return torch.Size((1, *shape))
-    return shape
+def _differ_in_front(given: torch.Size, wanted: torch.Size) -> bool:
+    """Whether the shapes differ in more than axes of length 1 in front of the shorter."""
+    short, long = sorted((tuple(given), tuple(wanted)), key=len)
+    extra = len(long) - len(short)
+    return long[extra:] != short or any(size != 1 for size in long[:extra])
+
+
+def _to_theirs(value: Tensor, part: Published) -> Tensor:
+    if part.rows is not None:
+        value = value[part.rows[0] : part.rows[1]]
+    if part.taps is not None:
+        full = value.new_zeros(part.shape)
+        full[list(part.taps)] = value
+        value = full
+    return value.reshape(part.their_shape)
 
 
 def _report(problems: list[str]) -> str:

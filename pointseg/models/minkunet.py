@@ -66,4 +66,8 @@ PRESETS: dict[str, MinkUNetConfig] = {
     "minkunet101": MinkUNetConfig(
         _DEPTHS[101], (32, 64, 128, 256, 256, 128, 96, 96), block="bottleneck"
     ),
+    # Matched with CodedVTR S, M and L in depth, stem and, to within one per cent, in parameters.
+    "minkunet_s": MinkUNetConfig(_DEPTHS[14], (24, 40, 88, 112, 80, 56, 32, 32), stem_kernel=3),
+    "minkunet_m": MinkUNetConfig(_DEPTHS[18], (24, 48, 88, 168, 80, 80, 64, 64), stem_kernel=3),
+    "minkunet_l": MinkUNetConfig(_DEPTHS[18], (32, 56, 112, 216, 112, 112, 80, 80), stem_kernel=3),
 }

@@ -8,7 +8,7 @@ With S levels (4 in all published models) the network is
              concatenate (upsampled, skip), blocks                       strides 2^(S-1), ..., 1
     head     1^3 convolution with bias to the classes
 
-Stages are numbered encoder first, then decoder, and named ``encoder.0`` ... ``decoder.<S-1>``. Which
+Stages are listed encoder first, then decoder, and named ``encoder.0`` ... ``decoder.<S-1>``. Which
 blocks a stage is made of is a `BlockKind`, which the configuration of a model family supplies.
 """
 
@@ -99,6 +99,13 @@ class UNetConfig:
         down = [2 ** (level + 1) for level in range(levels)]
         return (*down, *(2 ** (levels - 1 - step) for step in range(levels)))
 
+    def down_channels(self, stage: int, in_channels: int) -> int:
+        """Channels after the strided convolution of an encoder stage: those before it.
+
+        Families whose published network widens there override this.
+        """
+        return in_channels
+
     def block_kinds(self) -> tuple[BlockKind, ...]:
         """The kind of each stage's blocks."""
         raise NotImplementedError
@@ -113,14 +120,20 @@ def _positive_ints(name: str, values: Sequence[int]) -> tuple[int, ...]:
 
 
 class EncoderStage(SparseModule):
-    """Halves the resolution, then refines."""
+    """Halves the resolution, to `down_channels`, then refines."""
 
     def __init__(
-        self, in_channels: int, width: int, depth: int, kind: BlockKind, momentum: float
+        self,
+        in_channels: int,
+        down_channels: int,
+        width: int,
+        depth: int,
+        kind: BlockKind,
+        momentum: float,
     ) -> None:
         super().__init__()
-        self.down = ConvNormReLU(in_channels, in_channels, size=2, stride=2, momentum=momentum)
-        self.blocks = _make_blocks(in_channels, width, depth, kind, momentum)
+        self.down = ConvNormReLU(in_channels, down_channels, size=2, stride=2, momentum=momentum)
+        self.blocks = _make_blocks(down_channels, width, depth, kind, momentum)
         self.out_channels = width * kind.expansion
 
     def forward(self, x: SparseTensor) -> SparseTensor:
@@ -184,9 +197,10 @@ class UNet(nn.Module):
         channels = config.stem_width
         skip_channels = []
         encoder: list[EncoderStage] = []
-        for width, depth, kind in stages[:levels]:
+        for index, (width, depth, kind) in enumerate(stages[:levels]):
             skip_channels.append(channels)
-            encoder.append(EncoderStage(channels, width, depth, kind, momentum))
+            down = config.down_channels(index, channels)
+            encoder.append(EncoderStage(channels, down, width, depth, kind, momentum))
             channels = encoder[-1].out_channels
         decoder: list[DecoderStage] = []
         for width, depth, kind in stages[levels:]:

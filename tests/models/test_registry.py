@@ -43,6 +43,20 @@ NUM_PARAMETERS = {
     "minkunet34c": 37_856_052,
     "minkunet50": 31_763_444,
     "minkunet101": 70_809_588,
+    "minkunet_s": 2_201_044,
+    "minkunet_m": 6_762_500,
+    "minkunet_l": 11_435_012,
+    "codedvtr_s": 2_217_332,
+    "codedvtr_m": 6_740_292,
+    "codedvtr_l": 11_511_092,
+    "spvcnn": 6_681_612,
+    "codedvtr_spvcnn": 6_732_876,
+}
+MATCHED = {
+    "codedvtr_s": "minkunet_s",
+    "codedvtr_m": "minkunet_m",
+    "codedvtr_l": "minkunet_l",
+    "codedvtr_spvcnn": "spvcnn",
 }
 
 
@@ -54,6 +68,19 @@ def count(model: torch.nn.Module) -> int:
 def test_preset_parameter_counts(name: str) -> None:
     with torch.device("meta"):
         assert count(build_model(name, 3, 20)) == NUM_PARAMETERS[name]
+
+
+@pytest.mark.parametrize(("name", "other"), MATCHED.items())
+def test_a_pair_is_matched_in_depth_and_parameters(name: str, other: str) -> None:
+    assert PRESETS[name].depths == PRESETS[other].depths
+    assert PRESETS[name].stem_kernel == PRESETS[other].stem_kernel
+    assert abs(NUM_PARAMETERS[other] / NUM_PARAMETERS[name] - 1) < 0.01
+
+
+def test_published_parameter_count_of_spvcnn() -> None:
+    widths = [32, 64, 128, 256, 256, 128, 96, 96]
+    with torch.device("meta"):  # "21.8 M" in the literature
+        assert round(count(build_model("spvcnn", 4, 19, widths=widths)) / 1e6, 1) == 21.8
 
 
 def test_published_parameter_count_of_14b() -> None:
