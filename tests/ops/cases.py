@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from pointseg import ops
+from pointseg.ops.codebook_attention import codebook_attention_reference
+from pointseg.ops.codebook_logits import codebook_logits_reference
 from pointseg.ops.depthwise_conv import depthwise_conv_reference
 from pointseg.ops.gather_neighbors import gather_neighbors_reference
 from pointseg.ops.interpolate import interpolate_reference
 from pointseg.ops.pool import global_pool_reference, pool_reference
 from pointseg.ops.scatter_reduce import scatter_reduce_reference
 from pointseg.ops.sparse_conv import sparse_conv_reference
-from pointseg.sparse import KernelMap, KernelSpec, VoxelGrid
+from pointseg.sparse import KernelMap, KernelSpec, Region, RegionSet, VoxelGrid
 from tests.ops import scenes
 
 Function = Callable[..., Tensor]
@@ -155,6 +157,50 @@ def _interpolate(mode: str) -> Callable[[Tensor, torch.dtype], Problem]:
     return build
 
 
+# A whole cube, taps without their mirrors, and a cross without its centre.
+REGIONS = RegionSet(
+    (
+        Region(KernelSpec(3, dilation=2)),
+        Region(KernelSpec(3), (0, 3, 4, 13, 20)),
+        Region(KernelSpec(5, shape="cross"), (1, 5, 6, 9)),
+    )
+)
+
+
+def _codebook_logits(heads: int, shared: bool) -> Callable[[Tensor, torch.dtype], Problem]:
+    def build(coords: Tensor, dtype: torch.dtype) -> Problem:
+        rmap = VoxelGrid(coords, num_scenes=2).region_map(REGIONS)
+        groups = 1 if shared else len(REGIONS)
+        inputs = (
+            scenes.randn(rmap.num_voxels, groups, heads, seed=1, dtype=dtype),
+            scenes.randn(REGIONS.num_taps, heads, seed=2, dtype=dtype),
+        )
+        return Problem(
+            lambda q, s: ops.codebook_logits(q, s, rmap),
+            lambda q, s: codebook_logits_reference(q, s, rmap),
+            inputs,
+        )
+
+    return build
+
+
+def _codebook_attention(heads: int, channels: int) -> Callable[[Tensor, torch.dtype], Problem]:
+    def build(coords: Tensor, dtype: torch.dtype) -> Problem:
+        rmap = VoxelGrid(coords, num_scenes=2).region_map(REGIONS)
+        inputs = (
+            scenes.randn(rmap.num_voxels, channels, seed=1, dtype=dtype),
+            scenes.randn(rmap.num_voxels, heads, len(REGIONS), seed=2, dtype=dtype),
+            scenes.randn(REGIONS.num_taps, channels, seed=3, dtype=dtype),
+        )
+        return Problem(
+            lambda v, a, w: ops.codebook_attention(v, a, w, rmap),
+            lambda v, a, w: codebook_attention_reference(v, a, w, rmap),
+            inputs,
+        )
+
+    return build
+
+
 CASES = (
     Case("sparse_conv", _sparse_conv(KernelSpec(3))),
     Case("sparse_conv_strided", _sparse_conv(KernelSpec(2, 2))),
@@ -162,6 +208,10 @@ CASES = (
     Case("sparse_conv_transpose", _sparse_conv_transpose),
     Case("depthwise_conv", _depthwise(KernelSpec(3, 1, 2))),
     Case("depthwise_conv_strided", _depthwise(KernelSpec(3, 2))),
+    Case("codebook_logits", _codebook_logits(8, shared=False)),
+    Case("codebook_logits_shared", _codebook_logits(3, shared=True)),
+    Case("codebook_attention", _codebook_attention(2, 6)),
+    Case("codebook_attention_wide", _codebook_attention(8, 24)),
     Case("pool_max", _pool("max", KernelSpec(3))),
     Case("pool_max_strided", _pool("max", KernelSpec(3, 2))),
     Case("pool_avg", _pool("avg", KernelSpec(3))),
