@@ -111,10 +111,11 @@ def test_every_case_agrees_and_has_rows(name: str, monkeypatch: pytest.MonkeyPat
         },
         "codebook": {
             *("attention_fwdbwd_C64", "attention_hard_fwd_C64"),
-            *("logits_fwd_C64", "logits_fwdbwd_C64"),
+            *("logits_fwd_C64", "logits_fwdbwd_C64", "block_fwdbwd_C64"),
         },
     }
     assert expected[name] <= found
+    assert {row.other for row in rows if row.case.startswith("block")} <= {"minkunet_block"}
     memory = {row.case for row in rows if row.suite == f"{name}_memory"}
     assert memory == {row.case for row in rows if "fwdbwd" in row.case}
 

@@ -15,6 +15,7 @@ TOLERANCE = 1e-4  # of the largest value: float32 sums of many terms in another 
 
 Function = Callable[..., Tensor]
 Results = Tensor | tuple[Tensor, ...]
+Call = Callable[[], Results]
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Case:
-    """One computation in two ways, of which the results are to agree.
+    """One computation by us and in plain torch; the results are to agree.
 
     Attributes:
         suite, name: of its rows.
         ours, other: functions of `inputs`.
         inputs: what gradients are taken of, float.
-        other_name: what the other way is called in the rows.
         shown: what of a result is compared, where two right results can differ.
-        is_same: whether both compute the same; not so for blocks of two networks.
     """
 
     suite: str
@@ -56,9 +55,7 @@ class Case:
     ours: Function
     other: Function
     inputs: tuple[Tensor, ...]
-    other_name: str = "plain_torch"
     shown: Callable[[Tensor], Tensor] | None = None
-    is_same: bool = True
 
     def forward(self, options: Options) -> Iterator[Row]:
         """Time of the forward pass, without autograd."""
@@ -67,7 +64,7 @@ class Case:
             with torch.no_grad():
                 return function(*self.inputs)
 
-        yield self._time(options, lambda: call(self.ours), lambda: call(self.other))
+        yield from self._rows(options, lambda: call(self.ours), lambda: call(self.other), False)
 
     def forward_backward(self, options: Options, memory: bool = True) -> Iterator[Row]:
         """Time of the forward pass and the gradients of all inputs, and what they allocate."""
@@ -80,29 +77,30 @@ class Case:
             out = function(*inputs)
             return (out.detach(), *torch.autograd.grad(out, inputs, grad))
 
-        yield self._time(options, lambda: call(self.ours), lambda: call(self.other))
-        if memory:
-            yield Row.compare(
-                f"{self.suite}_memory",
-                self.name,
-                "MiB",
-                peak_mib(lambda: call(self.ours)),
-                self.other_name,
-                peak_mib(lambda: call(self.other)),
-            )
+        yield from self._rows(options, lambda: call(self.ours), lambda: call(self.other), memory)
 
-    def _time(
-        self, options: Options, ours: Callable[[], Results], other: Callable[[], Results]
-    ) -> Row:
-        if self.is_same:
-            shown = self.shown or (lambda result: result)
-            pairs = zip(_as_tuple(ours()), _as_tuple(other()), strict=True)
-            for a, b in pairs:
-                check_equal(self.name, shown(a), shown(b))
-        with threads(options.threads):
-            our_ms = median_ms(ours, options.repeats)
-        other_ms = best_ms(other, options.repeats, options.other_threads)
-        return Row.compare(self.suite, self.name, "ms", our_ms, self.other_name, other_ms)
+    def _rows(self, options: Options, ours: Call, other: Call, memory: bool) -> Iterator[Row]:
+        shown = self.shown or (lambda result: result)
+        for a, b in zip(_as_tuple(ours()), _as_tuple(other()), strict=True):
+            check_equal(self.name, shown(a), shown(b))
+        yield time_row(options, self.suite, self.name, ours, "plain_torch", other)
+        if memory:
+            yield memory_row(self.suite, self.name, ours, "plain_torch", other)
+
+
+def time_row(
+    options: Options, suite: str, name: str, ours: Call, other_name: str, other: Call
+) -> Row:
+    """Median times; the other way has the better number of threads."""
+    with threads(options.threads):
+        our_ms = median_ms(ours, options.repeats)
+    other_ms = best_ms(other, options.repeats, options.other_threads)
+    return Row.compare(suite, name, "ms", our_ms, other_name, other_ms)
+
+
+def memory_row(suite: str, name: str, ours: Call, other_name: str, other: Call) -> Row:
+    """Most that is allocated at once beyond the inputs."""
+    return Row.compare(f"{suite}_memory", name, "MiB", peak_mib(ours), other_name, peak_mib(other))
 
 
 def check_equal(case: str, ours: Tensor, other: Tensor) -> None:

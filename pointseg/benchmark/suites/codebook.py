@@ -11,8 +11,9 @@ from pointseg import ops
 from pointseg.benchmark import plain_torch
 from pointseg.benchmark.inputs import Room
 from pointseg.benchmark.report import Row
-from pointseg.benchmark.suites.cases import Case, Function, Options
-from pointseg.sparse import RegionSet, VoxelGrid, cubes
+from pointseg.benchmark.suites.cases import Case, Function, Options, memory_row, time_row
+from pointseg.nn import BasicBlock, CodebookBlock, CodebookConfig, SparseModule
+from pointseg.sparse import RegionSet, SparseTensor, VoxelGrid, cubes
 
 REGIONS = cubes(2, 1, 3)
 WIDTHS = (64, 128)
@@ -22,7 +23,9 @@ HEADS = 8
 
 
 def codebook_rows(options: Options, room: Room) -> Iterator[Row]:
-    """The operators of a block: together, with one entry chosen, and the logits alone."""
+    """The operators of a block: together, with one entry chosen, and the logits alone; then
+    the block.
+    """
     grid = room.grid()
     for width in QUICK_WIDTHS if options.quick else WIDTHS:
         problem = Problem(f"C{width}_{room.name}", grid, width)
@@ -30,6 +33,26 @@ def codebook_rows(options: Options, room: Room) -> Iterator[Row]:
         yield from problem.hard_attention().forward(options)
         yield from problem.logits("logits_fwd").forward(options)
         yield from problem.logits("logits_fwdbwd").forward_backward(options)
+        yield from _block_rows(options, f"C{width}_{room.name}", grid, width)
+
+
+def _block_rows(options: Options, name: str, grid: VoxelGrid, width: int) -> Iterator[Row]:
+    """A whole block beside the residual block of a MinkUNet of the same width: what attention costs
+    a network. They compute different things.
+    """
+    torch.manual_seed(0)
+    config = CodebookConfig(REGIONS, HEADS, EXPANSION)
+    ours, other = CodebookBlock(width, width, config), BasicBlock(width, width)
+    feats = torch.randn(grid.num_voxels, width).requires_grad_()
+    grad = torch.randn(grid.num_voxels, width)
+
+    def call(block: SparseModule) -> tuple[Tensor, ...]:
+        out = block.train()(SparseTensor(feats, grid)).feats
+        return torch.autograd.grad(out, (feats, *block.parameters()), grad)
+
+    calls = (lambda: call(ours), "minkunet_block", lambda: call(other))
+    yield time_row(options, "codebook", f"block_fwdbwd_{name}", *calls)
+    yield memory_row("codebook", f"block_fwdbwd_{name}", *calls)
 
 
 class Problem:
