@@ -126,14 +126,9 @@ def _codebook_names(block: nn.Module) -> dict[str, str]:
     names = {"shortcut": "downsample"}
     for ours, theirs in _CONV_NORMS.items():
         names.update(_conv_norm(ours, theirs))
-    queries = block.get_submodule("queries")
-    names.update(
-        {
-            f"queries.{d}": f"q.{d}.0"
-            for d, query in queries.named_children()
-            if isinstance(query, RegionConv)
-        }
-    )
+    for name, module in block.named_modules():
+        if name.startswith("queries.") and isinstance(module, RegionConv):
+            names[name] = f"q.{name.removeprefix('queries.')}.0"
     return names
 
 

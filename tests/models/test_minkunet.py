@@ -6,10 +6,10 @@ import copy
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pointseg.models import MinkUNet, MinkUNetConfig
 from pointseg.sparse import SparseTensor, VoxelGrid
+from tests.models.networks import OpNames, with_running_statistics
 from tests.nn.grids import random_tensor
 
 THIN = MinkUNetConfig(
@@ -24,25 +24,7 @@ CONFIGS = pytest.mark.parametrize("config", [THIN, BOTTLENECK], ids=["basic", "b
 def trained_like(config: MinkUNetConfig, in_channels: int = 3, num_classes: int = 5) -> MinkUNet:
     """A model whose running statistics are not the initial ones."""
     torch.manual_seed(0)
-    model = MinkUNet(in_channels, num_classes, config)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
-            module.running_mean.normal_(0, 0.2)
-            module.running_var.uniform_(0.5, 1.5)
-    return model
-
-
-class OpNames(TorchDispatchMode):
-    """Names of the package's ops that run inside the context."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        if func.namespace == "pointseg":
-            self.names.append(func.name().removeprefix("pointseg::"))
-        return func(*args, **(kwargs or {}))
+    return with_running_statistics(MinkUNet(in_channels, num_classes, config))
 
 
 @CONFIGS
