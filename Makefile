@@ -2,6 +2,7 @@
 # package in place, the compiled part. Repeated, it does only what changed.
 #
 #   make demo    train on synthetic rooms, score, dump labels, write a page
+#   make compare train MinkUNet and CodedVTR with three seeds each, write docs/results.md
 #   make test    all tests
 #   make build   both compiled libraries (the CUDA one where nvcc is found)
 #   make lint    ruff, mypy, clang-format
@@ -24,12 +25,15 @@ CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -
 MISSING := $(if $(wildcard pointseg/_C.so),,force)
 
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint bench clean check-system native force
+.PHONY: build demo compare test lint bench clean check-system native force
 
 demo: START := $(shell date +%s)
 demo: build/.native-cpu
 	@echo "set-up took $$(( $$(date +%s) - $(START) )) s"
 	$(BIN)/pointseg demo $(DEMO_ARGS)
+
+compare: build/.native-cpu
+	$(BIN)/pointseg compare $(COMPARE_ARGS)
 
 build: native
 

@@ -14,7 +14,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+import pointseg
 from pointseg.benchmark.inputs import Room
+from pointseg.evaluation.files import written_whole
 from pointseg.machine import cpu_name
 
 # Units in which more is better; in all others less is.
@@ -50,16 +52,24 @@ def header(suite: str, rooms: Sequence[Room], threads: int, quick: bool) -> dict
     return {
         "suite": suite,
         "quick": quick,
+        **machine(threads),
+        "load_average": round(load, 2),
+        "busy": load > BUSY_LOAD,
+        "voxels": {room.name: room.grid().num_voxels for room in rooms},
+    }
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """Processor and versions that times and results depend on."""
+    return {
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "instruction_set": torch.ops.pointseg.cpu_isa(),
         "threads": threads,
-        "load_average": round(load, 2),
-        "busy": load > BUSY_LOAD,
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "pointseg": pointseg.__version__,
         "system": platform.platform(),
-        "voxels": {room.name: room.grid().num_voxels for room in rooms},
     }
 
 
@@ -96,8 +106,6 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 def write_json(path: Path, head: dict[str, Any], rows: Sequence[Row]) -> None:
     """Write header and rows, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
     document = {"header": head, "rows": [asdict(row) for row in rows]}
-    temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with written_whole(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -11,18 +11,11 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from pointseg.cli import (
-    evaluate,
-    export_preds,
-    prepare_data,
-    run_main,
-    synthesize_rooms,
-    train,
-    visualize,
-)
+from pointseg.cli import evaluate, export_preds, run_main, visualize
+from pointseg.cli._steps import Clock, make_rooms, train_or_go_on
 
 CONFIG = "synthetic_minkunet14"
 SHOWN_ROOMS = 3
@@ -41,19 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     rooms, trained, labels, pages = (args.out / n for n in ("rooms", "run", "labels", "pages"))
     clock = Clock()
-    clock.run(
-        "rooms",
-        synthesize_rooms.main,
-        *("--out", rooms, "--train", args.train, "--val", args.val, "--seed", args.seed),
-    )
-    clock.run("preparation", prepare_data.main, "--dataset", "synthetic", "--root", rooms)
+    make_rooms(clock, rooms, args.train, args.val, args.seed)
     changes = [f"data.root={rooms}", f"train.seed={args.seed}", *args.set]
-    sets = [part for change in changes for part in ("--set", change)]
-    if _is_started(trained, changes):
-        what: tuple[object, ...] = ("--resume", trained)
-    else:
-        what = ("--config", CONFIG, "--overwrite")
-    clock.run("training", train.main, *what, "--output", trained, *sets)
+    train_or_go_on(clock, "training", CONFIG, trained, changes)
     scores = args.out / "scores"
     clock.run("evaluation", evaluate.main, "--checkpoint", trained, "--out", scores, "--overwrite")
     formats = ("txt", "npy", "ply")
@@ -82,24 +65,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _is_started(run: Path, changes: Sequence[str]) -> bool:
-    """Whether there is a checkpoint to go on from; ValueError if it has other settings."""
-    from pointseg import config
-    from pointseg.engine.checkpoint import load_checkpoint
-    from pointseg.experiment import load_config
-
-    path = run / "checkpoints" / "last.pt"
-    if not path.is_file():
-        return False
-    wanted = config.to_dict(load_config(CONFIG, changes))
-    if load_checkpoint(path).config != wanted:
-        raise ValueError(
-            f"{run} was trained with other settings than these: remove {run.parent}, or pass "
-            "another --out"
-        )
-    return True
-
-
 def control_score(rooms: Path) -> float:
     """mIoU, over raw points of the unseen rooms, of a forest that sees single points only."""
     from pointseg.data import open_dataset
@@ -109,22 +74,6 @@ def control_score(rooms: Path) -> float:
     forest = train_control((seen[i] for i in range(len(seen))), num_jobs=os.cpu_count() or 1)
     clouds = (unseen[i] for i in range(len(unseen)))
     return score_control(forest, clouds, unseen.label_map.names).mean_iou
-
-
-class Clock:
-    """Runs the steps one after the other and keeps what each took."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    def run(self, name: str, command: Callable[[Sequence[str]], int], *arguments: object) -> None:
-        """Run one command with its arguments; a failure of it ends the demo with its exit code."""
-        print(f"\n== {name}", flush=True)
-        start = time.perf_counter()
-        code = command([str(argument) for argument in arguments])
-        if code != 0:
-            raise SystemExit(code)
-        self.seconds[name] = time.perf_counter() - start
 
 
 def _first_rooms(rooms: Path) -> list[str]:
