@@ -74,8 +74,8 @@ def test_text_of_a_comparison() -> None:
     text = comparison_text(first, second, "pointseg compare", ["Both: 2 steps."])
     row = "| `a` | net_a | 1,234,567 | 0.500 | 0.540 | **0.520** | 0.500 to 0.540 | 0.028 | 0.200 "
     assert row in text
-    assert "-0.005 (by seed +0.010, -0.020); time of a step: 2.50 times as long." in text
-    assert "That is not more than the widest range over seeds, 0.040." in text
+    assert "`b` minus that of `a`: -0.005 (by seed +0.010, -0.020). Not more than" in text
+    assert "range over seeds, 0.040. A step takes 2.50 times as long." in text
     wall = text.index("| wall | 0.520 | 0.515 | -0.005 |")
     assert wall < text.index("| floor | 0.900 | 0.900 | +0.000 |")
     assert "door" not in text

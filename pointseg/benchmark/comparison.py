@@ -111,7 +111,7 @@ def _machine_line(runs: Sequence[RunResult]) -> str:
 
 def _score_table(groups: Sequence[Sequence[RunResult]]) -> str:
     seeds = [f"seed {run.seed}" for run in groups[0]]
-    columns = ["configuration", "model", "parameters", *seeds, "mean", "min to max"]
+    columns = ["configuration", "model", "parameters", *seeds, "mean", "lowest to highest"]
     columns += ["standard deviation", "step, s", "evaluation, s"]
     rows = []
     for runs in groups:
@@ -137,16 +137,16 @@ def _difference_line(first: Sequence[RunResult], second: Sequence[RunResult]) ->
     mean = statistics.fmean(by_seed)
     ranges = [spread([run.mean_iou for run in runs]) for runs in (first, second)]
     widest = max(high - low for _, low, high, _ in ranges)
-    slower = _step_time(second) / _step_time(first)
-    line = (
-        f"mIoU of `{second[0].config}` minus that of `{first[0].config}`: {mean:+.3f} "
-        f"(by seed {', '.join(f'{value:+.3f}' for value in by_seed)}); time of a step: "
-        f"{slower:.2f} times as long."
-    )
     if len(by_seed) == 1:
-        return line + " One seed says nothing about which is better."
-    relation = "more" if abs(mean) > widest else "not more"
-    return line + f" That is {relation} than the widest range over seeds, {widest:.3f}."
+        verdict = "One seed says nothing about which is better"
+    else:
+        relation = "More" if abs(mean) > widest else "Not more"
+        verdict = f"{relation} than the widest range over seeds, {widest:.3f}"
+    return (
+        f"mIoU of `{second[0].config}` minus that of `{first[0].config}`: {mean:+.3f} "
+        f"(by seed {', '.join(f'{value:+.3f}' for value in by_seed)}). {verdict}. "
+        f"A step takes {_step_time(second) / _step_time(first):.2f} times as long."
+    )
 
 
 def _step_time(runs: Sequence[RunResult]) -> float:

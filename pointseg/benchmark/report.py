@@ -77,13 +77,12 @@ def print_table(head: dict[str, Any], rows: Sequence[Row]) -> None:
     """Print header and rows for a reader at a terminal."""
     console = Console()
     table = Table(title=f"{head['cpu']}, {head['instruction_set']}, {head['threads']} threads")
-    for column in ("suite", "case", "unit", "ours", "other", "value", "ratio"):
-        table.add_column(
-            column, justify="left" if column in ("suite", "case", "other") else "right"
-        )
+    for column in ("case", "unit", "ours", "other", "value", "ratio"):
+        is_text = column in ("case", "other")
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=True)
     for row in rows:
         values = (f"{row.ours:.4g}", row.other, f"{row.other_value:.4g}", f"{row.ratio:.2f}")
-        table.add_row(row.suite, row.case, row.unit, *values)
+        table.add_row(row.case, row.unit, *values)
     console.print(table)
     for name, voxels in head["voxels"].items():
         console.print(f"{name}: {voxels:,} voxels")
