@@ -37,7 +37,7 @@ class CodebookUNetConfig(UNetConfig):
         if not isinstance(self.codebook, CodebookOptions):
             raise TypeError(f"codebook must be CodebookOptions, got {self.codebook!r}")
         heads, expansion = self.codebook.heads, self.codebook.expansion
-        for stage, (width, block) in enumerate(zip(self.widths, self.blocks, strict=True)):
+        for stage, (width, block) in enumerate(zip(self.widths, self.stage_blocks, strict=True)):
             if block == CODEBOOK and width * expansion % heads:
                 raise ValueError(
                     f"widths[{stage}] = {width}: the {width * expansion} value channels (width x "
@@ -49,9 +49,7 @@ class CodebookUNetConfig(UNetConfig):
         blocks, num_stages = self.blocks, len(self.depths)
         if isinstance(blocks, str) or not isinstance(blocks, Sequence):
             raise TypeError(f"blocks must be a list of block names, got {blocks!r}")
-        if not blocks:
-            return ("basic", *[CODEBOOK] * (num_stages - 2), "basic")
-        if len(blocks) != num_stages:
+        if blocks and len(blocks) != num_stages:
             raise ValueError(
                 f"blocks must name one block for each of {num_stages} stages, got {len(blocks)}"
             )
@@ -60,8 +58,13 @@ class CodebookUNetConfig(UNetConfig):
                 raise ValueError(f"blocks must be of {', '.join(BLOCK_NAMES)}, got {block!r}")
         return tuple(blocks)
 
+    @property
+    def stage_blocks(self) -> tuple[str, ...]:
+        """The block of each stage, whether it is listed or left out."""
+        return self.blocks or ("basic", *[CODEBOOK] * (len(self.depths) - 2), "basic")
+
     def block_kinds(self) -> tuple[BlockKind, ...]:
-        stages = list(zip(self.strides, self.blocks, strict=True))
+        stages = list(zip(self.strides, self.stage_blocks, strict=True))
         settings = self.codebook.at_strides({s: None for s, block in stages if block == CODEBOOK})
         return tuple(
             BlockKind(partial(_codebook_block, settings[stride]))

@@ -31,6 +31,7 @@ NARROW = (
     "model.stem_width=8",
     "model.stem_kernel=3",
 )
+NARROW_BLOCKS = "model.blocks=[codebook, basic]"  # where the blocks of each stage are listed
 SHORT = ("train.steps=2", "train.batch_size=1", "train.evaluate_every=0", "data.num_workers=0")
 
 
@@ -72,7 +73,9 @@ def _write_configs(folder: Path) -> None:
     """The project's configurations under their own names, made small."""
     folder.mkdir()
     for path in sorted((ROOT / "configs").glob("*.yaml")):
-        config = load_config(path, (*NARROW, *SHORT))
+        listed = "blocks" in load_config(path).model.options
+        narrow = (*NARROW, NARROW_BLOCKS) if listed else NARROW
+        config = load_config(path, (*narrow, *SHORT))
         (folder / path.name).write_text(configuration.dump(config), encoding="utf-8")
 
 

@@ -40,7 +40,12 @@ def test_blocks_of_every_stage_are_data() -> None:
 
 def test_ends_are_basic_where_blocks_are_left_out() -> None:
     config = CodedVTRConfig((1,) * 6, (8,) * 6)
-    assert config.blocks == ("basic", *["codebook"] * 4, "basic")
+    assert config.stage_blocks == ("basic", *["codebook"] * 4, "basic")
+
+
+def test_a_preset_takes_another_depth() -> None:
+    model = build_model("codedvtr_s", 3, 5, depths=[1] * 4, widths=[8] * 4)
+    assert list(model.codebook_stages()) == ["encoder.1", "decoder.0"]
 
 
 def test_stages_know_their_strides() -> None:
