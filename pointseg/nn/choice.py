@@ -95,7 +95,7 @@ class SoftChoice(nn.Module):
     """Softmax over the entries."""
 
     def forward(self, logits: Tensor) -> Tensor:
-        return logits.softmax(dim=2)
+        return entry_softmax(logits)
 
 
 class TopKChoice(nn.Module):
@@ -108,7 +108,7 @@ class TopKChoice(nn.Module):
     def forward(self, logits: Tensor) -> Tensor:
         kept = logits.topk(self.k, dim=2).indices
         left_out = torch.ones_like(logits, dtype=torch.bool).scatter_(2, kept, False)
-        return logits.masked_fill(left_out, -math.inf).softmax(dim=2)
+        return entry_softmax(logits.masked_fill(left_out, -math.inf))
 
     def extra_repr(self) -> str:
         return f"k={self.k}"
@@ -121,7 +121,7 @@ class HardChoice(nn.Module):
     """
 
     def forward(self, logits: Tensor) -> Tensor:
-        return straight_through(logits.argmax(dim=2), logits.softmax(dim=2))
+        return straight_through(best_entry(logits), entry_softmax(logits))
 
 
 class QuantizedChoice(nn.Module):
@@ -150,7 +150,21 @@ class QuantizedChoice(nn.Module):
         if self.training:
             error = (vectors - found.nearest).square().sum(dim=2)
             self.last_commitment = self.commitment * error.mean()
-        return straight_through(found.code, (-found.distances / temperature).softmax(dim=2))
+        return straight_through(found.code, entry_softmax(-found.distances / temperature))
+
+
+# Operators lay [N, H, D] out with the heads last, and so do these two: torch is several times
+# slower where the axis it works along is the last one and has a few elements.
+
+
+def entry_softmax(logits: Tensor) -> Tensor:
+    """Softmax of [N, H, D] over the entries."""
+    return logits.transpose(1, 2).softmax(dim=1).transpose(1, 2)
+
+
+def best_entry(shares: Tensor) -> Tensor:
+    """int64 [N, H]: the entry with the largest value of [N, H, D]."""
+    return shares.transpose(1, 2).max(dim=1).indices
 
 
 def straight_through(index: Tensor, shares: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pointseg.nn.choice import best_entry
 from pointseg.sparse import VoxelGrid
 
 
@@ -62,9 +63,9 @@ class ChoiceStatistics:
         choice = choice.detach().float()
         entries = choice.shape[2]
         # One comparison per entry: bincount sums with atomics on a GPU.
-        best = choice.argmax(dim=2)
+        best = best_entry(choice)
         counts = torch.stack([(best == entry).sum() for entry in range(entries)])
-        return cls(counts, choice_entropy(choice).sum(), best.numel())
+        return cls(counts, torch.special.entr(choice).sum(), best.numel())
 
     def usage(self) -> list[float]:
         """Share of the choices that each entry has, D numbers that add up to 1."""
@@ -81,7 +82,7 @@ class ChoiceStatistics:
 
 def choice_entropy(choice: Tensor) -> Tensor:
     """Entropy over entries in nats, [N, H] of choice [N, H, D]."""
-    return -torch.special.xlogy(choice, choice).sum(dim=2).clamp(max=0.0)
+    return torch.special.entr(choice).sum(dim=2).clamp(min=0.0)
 
 
 @contextmanager

@@ -33,33 +33,44 @@ constexpr int64_t kGradCacheBytes = 256 * 1024;
 // Rows of a tile of V vectors: as many as keep the accumulators in registers.
 constexpr int tile_rows(int vectors) { return std::min(kRows * kVectors / vectors, 12); }
 
-template <typename T>
+template <typename Element, int kBytes = kVectorBytes>
 struct Simd {
-  static constexpr int kWidth = kVectorBytes / sizeof(T);
+  using T = Element;
+  static constexpr int kWidth = kBytes / sizeof(T);
   static constexpr int kPanel = kWidth * kVectors;
-  typedef T Vec __attribute__((vector_size(kVectorBytes)));
-  typedef T Loose __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
+  typedef T Vec __attribute__((vector_size(kBytes)));
+  typedef T Loose __attribute__((vector_size(kBytes), aligned(alignof(T)), may_alias));
 
   static Vec load(const T* p) { return *reinterpret_cast<const Loose*>(p); }
   static void store(T* p, Vec v) { *reinterpret_cast<Loose*>(p) = v; }
 };
 
-// Calls fn.template operator()<V>() with V = number of vectors that cover `channels` channels.
+// Calls fn.template operator()<S, V>() with V = number of vectors S that cover the `valid` channels
+// of a panel. Where half a vector is enough, S is that: a whole one would be mostly padding.
 template <typename T, class F>
-void with_vectors(int64_t channels, const F& fn) {
-  const int64_t vectors = (channels + Simd<T>::kWidth - 1) / Simd<T>::kWidth;
+void with_vectors(int64_t valid, const F& fn) {
+  using S = Simd<T>;
+  const int64_t vectors = (valid + S::kWidth - 1) / S::kWidth;
   if constexpr (kVectors >= 4) {
-    if (vectors >= 4) return fn.template operator()<4>();
-    if (vectors == 3) return fn.template operator()<3>();
+    if (vectors >= 4) return fn.template operator()<S, 4>();
+    if (vectors == 3) return fn.template operator()<S, 3>();
   }
-  if (vectors >= 2) return fn.template operator()<2>();
-  fn.template operator()<1>();
+  if (vectors >= 2) return fn.template operator()<S, 2>();
+  if (2 * valid > S::kWidth) return fn.template operator()<S, 1>();
+  fn.template operator()<Simd<T, kVectorBytes / 2>, 1>();
+}
+
+// Channels of a panel with padding, as with_vectors covers them.
+template <typename T>
+int64_t padded(int64_t valid) {
+  constexpr int64_t width = Simd<T>::kWidth;
+  return 2 * valid > width ? (valid + width - 1) / width * width : width / 2;
 }
 
 template <typename T>
 int64_t packed_size(int64_t in_channels, int64_t out_channels) {
-  constexpr int64_t width = Simd<T>::kWidth;
-  return in_channels * ((out_channels + width - 1) / width * width);
+  const int64_t rest = out_channels % Simd<T>::kPanel;
+  return in_channels * (out_channels - rest + (rest == 0 ? 0 : padded<T>(rest)));
 }
 
 template <typename T>
@@ -72,7 +83,7 @@ void pack(const T* weight, int64_t num_taps, int64_t in_channels, int64_t out_ch
     T* to = packed + tap * size;
     for (int64_t co0 = 0; co0 < out_channels; co0 += S::kPanel) {
       const int64_t valid = std::min<int64_t>(S::kPanel, out_channels - co0);
-      const int64_t panel = (valid + S::kWidth - 1) / S::kWidth * S::kWidth;
+      const int64_t panel = padded<T>(valid);
       for (int64_t ci = 0; ci < in_channels; ++ci, to += panel) {
         const T* from = weight + tap * stride_tap + ci * stride_in + co0 * stride_out;
         for (int64_t j = 0; j < valid; ++j) to[j] = from[j * stride_out];
@@ -82,9 +93,8 @@ void pack(const T* weight, int64_t num_taps, int64_t in_channels, int64_t out_ch
   });
 }
 
-template <typename T, int R, int V>
+template <class S, int R, int V, typename T>
 void conv_tile(const T* const* in, T* const* out, const T* panel, int64_t in_channels) {
-  using S = Simd<T>;
   typename S::Vec acc[R][V];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
@@ -106,10 +116,9 @@ void conv_tile(const T* const* in, T* const* out, const T* panel, int64_t in_cha
 }
 
 // All pairs of one (block, tap) against one panel. `valid` channels of the panel exist in `out`.
-template <typename T, int V>
+template <class S, int V, typename T>
 void conv_panel(const ConvArgs<T>& a, int64_t begin, int64_t end, const T* panel, int64_t co0,
                 int64_t valid) {
-  using S = Simd<T>;
   constexpr int R = tile_rows(V);
   constexpr int64_t wide = V * S::kWidth;
   alignas(kVectorBytes) T spare[R][wide];
@@ -125,13 +134,13 @@ void conv_panel(const ConvArgs<T>& a, int64_t begin, int64_t end, const T* panel
                                          : spare[r];
     }
     if (valid == wide) {
-      conv_tile<T, R, V>(in, out, panel, a.in_channels);
+      conv_tile<S, R, V>(in, out, panel, a.in_channels);
       continue;
     }
     for (int r = 0; r < rows; ++r)
       std::memcpy(spare[r], a.out + int64_t{a.out_rows[pair + r]} * a.out_channels + co0,
                   valid * sizeof(T));
-    conv_tile<T, R, V>(in, out, panel, a.in_channels);
+    conv_tile<S, R, V>(in, out, panel, a.in_channels);
     for (int r = 0; r < rows; ++r)
       std::memcpy(a.out + int64_t{a.out_rows[pair + r]} * a.out_channels + co0, spare[r],
                   valid * sizeof(T));
@@ -149,8 +158,8 @@ void forward(const ConvArgs<T>& a, const T* packed, const Parallel& parallel) {
       for (int64_t co0 = 0; co0 < a.out_channels; co0 += S::kPanel) {
         const int64_t valid = std::min<int64_t>(S::kPanel, a.out_channels - co0);
         const T* panel = packed + tap * tap_size + co0 * a.in_channels;
-        with_vectors<T>(valid, [&]<int V>() {
-          conv_panel<T, V>(a, segment[0], segment[1], panel, co0, valid);
+        with_vectors<T>(valid, [&]<class W, int V>() {
+          conv_panel<W, V>(a, segment[0], segment[1], panel, co0, valid);
         });
       }
     }
@@ -159,10 +168,9 @@ void forward(const ConvArgs<T>& a, const T* packed, const Parallel& parallel) {
 
 // grad[first + r][co0 ..] += sum over pairs of in[ci0 + r] * grad_out[co0 ..] for the rows r of the
 // tile with ci0 + r >= first. Columns past `valid` are neither read nor written.
-template <typename T, int R, int V, bool kWide>
+template <class S, int R, int V, bool kWide, typename T>
 void grad_tile(const WeightGradArgs<T>& a, int64_t begin, int64_t end, int64_t ci0, int64_t first,
                int64_t co0, int64_t valid, T* grad) {
-  using S = Simd<T>;
   alignas(kVectorBytes) T row[V * S::kWidth] = {};
   typename S::Vec acc[R][V] = {};
   for (int64_t pair = begin; pair < end; ++pair) {
@@ -187,20 +195,20 @@ void grad_tile(const WeightGradArgs<T>& a, int64_t begin, int64_t end, int64_t c
 
 // All tiles of one (block, tap) and panel. The last tile of R rows may reach back over rows that
 // are done; fewer than R input channels go one by one.
-template <typename T, int V, bool kWide>
+template <class S, int V, bool kWide, typename T>
 void grad_panel(const WeightGradArgs<T>& a, int64_t begin, int64_t end, int64_t co0, int64_t valid,
                 T* grad) {
   constexpr int R = tile_rows(V);
   int64_t first = 0;
   for (; first + R <= a.in_channels; first += R)
-    grad_tile<T, R, V, kWide>(a, begin, end, first, first, co0, valid, grad);
+    grad_tile<S, R, V, kWide>(a, begin, end, first, first, co0, valid, grad);
   if (first == a.in_channels) return;
   if (a.in_channels >= R) {
-    grad_tile<T, R, V, kWide>(a, begin, end, a.in_channels - R, first, co0, valid, grad);
+    grad_tile<S, R, V, kWide>(a, begin, end, a.in_channels - R, first, co0, valid, grad);
     return;
   }
   for (; first < a.in_channels; ++first)
-    grad_tile<T, 1, V, kWide>(a, begin, end, first, first, co0, valid, grad);
+    grad_tile<S, 1, V, kWide>(a, begin, end, first, first, co0, valid, grad);
 }
 
 template <typename T>
@@ -219,11 +227,11 @@ void weight_grad(const WeightGradArgs<T>& a, const Parallel& parallel) {
         const int64_t end = std::min(begin + chunk, segment[1]);
         for (int64_t co0 = 0; co0 < a.out_channels; co0 += S::kPanel) {
           const int64_t valid = std::min<int64_t>(S::kPanel, a.out_channels - co0);
-          with_vectors<T>(valid, [&]<int V>() {
-            if (valid == V * S::kWidth)
-              grad_panel<T, V, true>(a, begin, end, co0, valid, grad);
+          with_vectors<T>(valid, [&]<class W, int V>() {
+            if (valid == V * W::kWidth)
+              grad_panel<W, V, true>(a, begin, end, co0, valid, grad);
             else
-              grad_panel<T, V, false>(a, begin, end, co0, valid, grad);
+              grad_panel<W, V, false>(a, begin, end, co0, valid, grad);
           });
         }
       }
