@@ -64,8 +64,8 @@ def published(arrays: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("case", ["codebook_block_same", "codebook_block_project"])
 def test_published_block_agrees(goldens: Path, case: str) -> None:
-    """Output, choice and every gradient, to 2e-6 of the largest value: fp32 sums in another order,
-    and tight enough to tell a right choice from a uniform one.
+    """Output and choice to 2e-6 of the largest value, tight enough to tell a right choice from a
+    uniform one; gradients to 1e-5, they are fp32 sums over all voxels in another order.
     """
     with np.load(goldens / f"{case}.npz") as archive:
         arrays = {name: torch.from_numpy(np.asarray(archive[name])) for name in archive.files}
@@ -94,7 +94,7 @@ def test_published_block_agrees(goldens: Path, case: str) -> None:
     for name, (ours, theirs) in pairs.items():
         assert ours is not None
         error = float((ours - theirs).detach().abs().max() / theirs.abs().max())
-        assert error < 3e-6, f"{name}: largest error {error:.1e} of the largest value"
+        assert error < (2e-6 if name in ("out", "choice") else 1e-5), f"{name}: largest error {error:.1e} of the largest value"
 
 
 def build(query: str, choice: ChoiceConfig, **options: object) -> CodebookBlock:
