@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from pointseg.benchmark.comparison import (
 from pointseg.cli import compare, evaluate
 from pointseg.data.synthetic import RoomSet, synthesize_rooms
 from pointseg.engine.logging import RunLog
+from pointseg.models import build_model
 
 ROOT = Path(__file__).resolve().parent.parent
 MACHINE = {
@@ -223,6 +225,21 @@ def test_two_configurations_are_compared_cut_and_gone_on_with(
     assert page.read_text() == text + "\n## Diagnosis\n\nBy hand.\n"
     assert compare.main([*argv, "--set", "optimizer.lr=0.5"]) == 2
     assert "plain/seed0 was trained with other settings" in capsys.readouterr().err
+
+
+def test_the_default_configurations_are_a_fair_pair(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    compare.add_arguments(parser)
+    first, second = compare._checked_configs(parser.parse_args([]), tmp_path)
+    assert first.model.name != second.model.name
+    assert first.optimizer == second.optimizer
+    assert first.model.options["depths"] == second.model.options["depths"]
+    sizes = [
+        sum(p.numel() for p in build_model(c.model.name, 7, 20, **c.model.options).parameters())
+        for c in (first, second)
+    ]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
+    assert compare._command(parser.parse_args([])) == "pointseg compare"
 
 
 def test_rooms_are_generated_where_none_are_named(
