@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -15,6 +16,11 @@ from pointseg.nn import ChoiceStatistics, CodebookBlock, CodebookConfig, SparseM
 
 CODEBOOK = "codebook"
 BLOCK_NAMES = (*CONVOLUTION_KINDS, CODEBOOK)
+
+# A stage is said to have collapsed below this perplexity, or where an entry has less than this
+# share of the choices.
+MIN_PERPLEXITY = 1.2
+MIN_USAGE = 0.01
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class CodebookUNet(UNet):
 
     def __init__(self, in_channels: int, num_classes: int, config: CodebookUNetConfig) -> None:
         super().__init__(in_channels, num_classes, config)
+        self._recent: dict[str, ChoiceStatistics] = {}
 
     def codebook_stages(self) -> dict[str, list[CodebookBlock]]:
         """Codebook blocks of each stage that has any, by the stage's name (``encoder.1``)."""
@@ -116,21 +123,32 @@ class CodebookUNet(UNet):
         for block in (block for blocks in stages.values() for block in blocks):
             for name, term in block.training_terms().items():
                 terms.setdefault(name, []).append(term)
-        for stage, numbers in _stage_numbers(stages).items():
-            for name, value in numbers.items():
-                scalars[f"codebook/{stage}/{name}"] = value
+        blocks = [block for members in stages.values() for block in members]
+        host = iter(_to_host([block.statistics() for block in blocks]))
+        temperatures = iter(_floats([block.temperature for block in blocks]))
+        for stage, members in stages.items():
+            statistics = [next(host) for _ in members]
+            known = [self._recent[stage]] if stage in self._recent else []
+            self._recent[stage] = reduce(add, [*known, *statistics])
+            numbers = _means([_block_numbers(s, next(temperatures)) for s in statistics])
+            scalars |= {f"codebook/{stage}/{name}": value for name, value in numbers.items()}
         return {name: torch.stack(parts).mean() for name, parts in terms.items()}, scalars
 
-
-def _stage_numbers(stages: dict[str, list[CodebookBlock]]) -> dict[str, dict[str, float]]:
-    """What is logged of every stage."""
-    blocks = [block for blocks in stages.values() for block in blocks]
-    host = iter(_to_host([block.statistics() for block in blocks]))
-    temperature = iter(_floats([block.temperature for block in blocks]))
-    return {
-        stage: _means([_block_numbers(next(host), next(temperature)) for _ in members])
-        for stage, members in stages.items()
-    }
+    def warnings(self) -> dict[str, str]:
+        """Stages whose codebook has collapsed, in the training passes since this was last asked."""
+        recent, self._recent = self._recent, {}
+        found = {}
+        for stage, statistics in recent.items():
+            usage, perplexity = statistics.usage(), statistics.perplexity()
+            if len(usage) < 2 or (perplexity >= MIN_PERPLEXITY and min(usage) >= MIN_USAGE):
+                continue
+            shares = ", ".join(f"{100 * share:.1f} %" for share in usage)
+            found[f"codebook/{stage}"] = (
+                f"{stage}: the codebook has collapsed (entries chosen: {shares}; perplexity "
+                f"{perplexity:.2f} of {len(usage)}); try a higher model.codebook.temperature, a "
+                "prior, or a lower learning rate"
+            )
+        return found
 
 
 def _block_numbers(statistics: ChoiceStatistics, temperature: float) -> dict[str, float]:

@@ -67,6 +67,11 @@ class ChoiceStatistics:
         counts = torch.stack([(best == entry).sum() for entry in range(entries)])
         return cls(counts, torch.special.entr(choice).sum(), best.numel())
 
+    def __add__(self, other: ChoiceStatistics) -> ChoiceStatistics:
+        """Of both together."""
+        counts, entropy_sum = self.counts + other.counts, self.entropy_sum + other.entropy_sum
+        return ChoiceStatistics(counts, entropy_sum, self.total + other.total)
+
     def usage(self) -> list[float]:
         """Share of the choices that each entry has, D numbers that add up to 1."""
         return [float(count) / max(self.total, 1) for count in self.counts]

@@ -16,7 +16,10 @@ NAMES = [path.stem for path in CONFIGS]
 
 
 def test_there_are_configurations():
-    assert {"scannet_minkunet34c", "scannet_minkunet14a_5cm", "synthetic_minkunet14"} <= set(NAMES)
+    assert {
+        *("scannet_minkunet34c", "scannet_minkunet14a_5cm", "scannet_tr"),
+        *("synthetic_minkunet14", "synthetic_tr", "synthetic_tr_minkunet"),
+    } <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -246,3 +246,22 @@ def test_one_voxel_and_no_voxels_in_eval() -> None:
         coords = torch.zeros(num_voxels, 4, dtype=torch.int32)
         x = SparseTensor(torch.ones(num_voxels, 3), VoxelGrid(coords))
         assert model(x).shape == (num_voxels, 5)
+
+
+def test_a_collapsed_stage_is_warned_of_once_asked_and_forgotten() -> None:
+    model = build_model("codedvtr_s", 3, 5, depths=[1] * 4, widths=[8] * 4, stem_width=8)
+    model.train()
+    assert model.warnings() == {}
+    x = random_tensor(200, 3)
+    for name, block in model.named_modules():
+        if name == "encoder.1.blocks.0":
+            block.choice.forward = lambda logits: torch.zeros_like(logits).index_fill(  # type: ignore[union-attr]
+                2, torch.tensor([1]), 1.0
+            )
+    for _ in range(2):
+        model(x)
+        model.training_terms(0.5)
+    found = model.warnings()
+    assert list(found) == ["codebook/encoder.1"]
+    assert "0.0 %, 100.0 %, 0.0 %; perplexity 1.00 of 3" in found["codebook/encoder.1"]
+    assert model.warnings() == {}

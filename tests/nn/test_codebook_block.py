@@ -94,7 +94,8 @@ def test_published_block_agrees(goldens: Path, case: str) -> None:
     for name, (ours, theirs) in pairs.items():
         assert ours is not None
         error = float((ours - theirs).detach().abs().max() / theirs.abs().max())
-        assert error < (2e-6 if name in ("out", "choice") else 1e-5), f"{name}: largest error {error:.1e} of the largest value"
+        tolerance = 2e-6 if name in ("out", "choice") else 1e-5
+        assert error < tolerance, f"{name}: largest error {error:.1e} of the largest value"
 
 
 def build(query: str, choice: ChoiceConfig, **options: object) -> CodebookBlock:
