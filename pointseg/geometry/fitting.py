@@ -41,6 +41,8 @@ class FitSettings:
     def __post_init__(self) -> None:
         if not self.kernel.is_symmetric:
             raise ValueError(f"kernel: expected stride 1 and an odd size, got {self.kernel}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed: expected 0..{2**32 - 1}, got {self.seed}")
         if self.entries < 1:
             raise ValueError(f"entries: expected at least 1, got {self.entries}")
         most = self.kernel.num_taps - (self.entries > 1)

@@ -63,6 +63,8 @@ class Patterns:
 
 # Voxels that are unpacked at a time.
 _ROWS = 65536
+# Of kernel maps, in voxels of the finest grid.
+_MAX_REACH = 1024
 
 
 def occupancy_patterns(
@@ -79,7 +81,15 @@ def occupancy_patterns(
     Args:
         offsets: (x, y, z) in voxels of the grid, dilation multiplied in.
         seed: what the draw depends on, besides the grid.
+
+    Raises ValueError for offsets that reach further than 1,024 voxels of the finest grid.
     """
+    furthest = grid.stride * max((abs(v) for offset in offsets for v in offset), default=0)
+    if furthest > _MAX_REACH:
+        raise ValueError(
+            f"offsets: at stride {grid.stride} a place is {furthest} voxels of the finest grid "
+            f"away, the limit is {_MAX_REACH}; use a smaller kernel, dilation or stride"
+        )
     keys = grid.sorted_keys
     if max_voxels is not None and max_voxels < grid.num_voxels:
         drawn = np.random.default_rng(list(seed)).choice(

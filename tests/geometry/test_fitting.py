@@ -142,6 +142,8 @@ def test_bad_settings_say_what_is_possible(mixed: Patterns, sheets: VoxelGrid) -
         FitSettings(taps=26, symmetric=True)
     with pytest.raises(ValueError, match="entries: expected at least 1, got 0"):
         FitSettings(entries=0)
+    with pytest.raises(ValueError, match="seed: expected 0..4294967295, got -1"):
+        FitSettings(seed=-1)
     with pytest.raises(ValueError, match="kernel: expected stride 1 and an odd size"):
         FitSettings(kernel=KernelSpec(4))
     with pytest.raises(ValueError, match="patterns: expected those of the offsets"):

@@ -42,11 +42,10 @@ def test_shares_are_those_of_counting(cloud: VoxelGrid, stride: int) -> None:
 
 
 def test_shares_are_those_of_a_region_map(cloud: VoxelGrid) -> None:
-    regions = cubes(2, 1, 3)
-    patterns = occupancy_patterns(cloud, sorted({o for r in regions for o in r.offsets}))
-    found = cloud.region_map(regions).shares()[cloud.order.long()]
-    # 27 additions of 1/27 in float32.
-    torch.testing.assert_close(patterns.shares(regions), found, rtol=0, atol=2e-6)
+    found = cloud.region_map(REGIONS).shares()[cloud.order.long()]
+    # Up to 27 additions of 1/27 in float32.
+    patterns = occupancy_patterns(cloud, OFFSETS)
+    torch.testing.assert_close(patterns.shares(REGIONS), found, rtol=0, atol=2e-6)
 
 
 def test_bits_are_packed_lowest_first(cloud: VoxelGrid) -> None:
@@ -91,6 +90,14 @@ def test_a_region_must_lie_within_the_patterns(cloud: VoxelGrid) -> None:
     patterns = occupancy_patterns(cloud, KernelSpec(3).offsets)
     with pytest.raises(ValueError, match=r"26 places are not in these patterns.*offsets of all"):
         patterns.shares(cubes(2))
+
+
+def test_places_must_be_within_reach_of_a_kernel_map(cloud: VoxelGrid) -> None:
+    assert occupancy_patterns(cloud.downsample(4), [(256, 0, 0)]).num_voxels
+    with pytest.raises(
+        ValueError, match=r"stride 4 a place is 1028 voxels.*away, the limit is 1024"
+    ):
+        occupancy_patterns(cloud.downsample(4), [(0, 0, 0), (0, -257, 0)])
 
 
 def test_both_oracles_agree() -> None:

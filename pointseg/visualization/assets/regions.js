@@ -1,7 +1,10 @@
 "use strict";
 // Regions of codebook entries: one card an entry, one button a stride, cameras linked.
 
-const CAMERA = {eye: {x: 1.15, y: -1.5, z: 0.85}, up: {x: 0, y: 0, z: 1}, projection: {type: "orthographic"}};
+const CAMERA = {
+  eye: {x: 1.15, y: -1.5, z: 0.85}, center: {x: 0, y: 0, z: 0}, up: {x: 0, y: 0, z: 1},
+  projection: {type: "orthographic"},
+};
 const CENTRE_COLOR = "#2b3038";
 const HALF = 0.45;  // of a voxel: a gap between neighbours lets each be seen
 
@@ -69,6 +72,18 @@ function layout(reach, camera) {
   };
 }
 
+// The camera of the picture on the screen, which may lag behind what was asked for.
+function drawnCamera(plot) {
+  const {eye, center, up, projection} = plot._fullLayout.scene._scene.getCamera();
+  return {eye, center, up, projection};
+}
+
+// Whether two cameras show the same picture; plotly's own arithmetic changes the last digits.
+function sameCamera(a, b) {
+  return ["eye", "center", "up"].every((part) =>
+    ["x", "y", "z"].every((axis) => Math.abs(a[part][axis] - b[part][axis]) < 1e-7));
+}
+
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
 
 function card(region, index) {
@@ -111,6 +126,7 @@ class RegionsPage {
     this.screens = regions.screens;
     this.camera = CAMERA;
     this.plots = [];
+    this.leader = null;  // the plot that a hand is on
     this.following = false;
     this.cards = document.getElementById("cards");
     const buttons = document.getElementById("stages");
@@ -122,7 +138,10 @@ class RegionsPage {
       buttons.append(button);
     });
     this.buttons = [...buttons.children];
-    document.getElementById("reset").addEventListener("click", () => this.turn(CAMERA, null));
+    document.getElementById("reset").addEventListener("click", () => {
+      this.leader = null;
+      this.look(CAMERA, this.plots);
+    });
     const root = document.documentElement;
     root.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
     document.getElementById("theme").addEventListener("click", () => {
@@ -150,26 +169,44 @@ class RegionsPage {
       await Plotly.newPlot(plot, cubes(region.offsets, region.color), layout(reach, this.camera), {
         displayModeBar: false, responsive: true,
       });
-      const follow = (change) => {
-        if (change["scene.camera"]) this.turn(change["scene.camera"], plot);
-      };
+      // Plots that are turned along say so, too: only the one that a hand is on leads.
+      const lead = () => { this.leader = plot; };
+      plot.addEventListener("pointerdown", lead, true);
+      plot.addEventListener("wheel", lead, {capture: true, passive: true});
+      const follow = () => { if (plot === this.leader) this.follow(); };
       plot.on("plotly_relayouting", follow);
       plot.on("plotly_relayout", follow);
     }
     delete document.body.dataset.busy;
   }
 
-  // Give every plot but the one that was dragged its camera.
-  async turn(camera, source) {
+  async look(camera, plots) {
+    this.camera = camera;
+    await Promise.all(plots.map((plot) => Plotly.relayout(plot, {"scene.camera": camera})));
+  }
+
+  // Turn the others along with the leader until it rests: it goes on for a while after the last
+  // event.
+  async follow() {
     if (this.following) return;
     this.following = true;
-    this.camera = camera;
-    const others = this.plots.filter((plot) => plot !== source);
-    try {
-      await Promise.all(others.map((plot) => Plotly.relayout(plot, {"scene.camera": camera})));
-    } finally {
-      this.following = false;
+    document.body.dataset.busy = "yes";
+    let still = 0;
+    let since = performance.now();
+    while (this.plots.includes(this.leader) && (still < 10 || performance.now() - since < 300)) {
+      const drawn = drawnCamera(this.leader);
+      if (sameCamera(drawn, this.camera)) {
+        still += 1;
+      } else {
+        still = 0;
+        since = performance.now();
+        const leader = this.leader;
+        await this.look(drawn, this.plots.filter((plot) => plot !== leader));
+      }
+      await new Promise(requestAnimationFrame);
     }
+    this.following = false;
+    delete document.body.dataset.busy;
   }
 }
 
