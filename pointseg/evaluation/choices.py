@@ -19,8 +19,7 @@ from torch import Tensor
 from pointseg import nn
 from pointseg.evaluation.inference import predict_points
 from pointseg.ops import voxel_keys
-from pointseg.sparse import VoxelGrid
-from pointseg.sparse.region import Region
+from pointseg.sparse import Region, VoxelGrid
 
 if TYPE_CHECKING:
     from pointseg.data import SegBatch
@@ -73,7 +72,7 @@ def codebook_stages(model: torch.nn.Module) -> dict[str, tuple[str, ...]]:
     for name, module in model.named_modules():
         if not isinstance(module, nn.CodebookBlock):
             continue
-        regions = tuple(describe_region(region) for region in module.settings.regions)
+        regions = tuple(describe_region(region) for region in module.config.regions)
         if len(regions) > MAX_ENTRIES:
             raise ValueError(f"{name}: expected at most {MAX_ENTRIES} entries, got {len(regions)}")
         stage = stage_of(name)
@@ -85,7 +84,7 @@ def codebook_stages(model: torch.nn.Module) -> dict[str, tuple[str, ...]]:
     if not stages:
         raise ValueError(
             f"{type(model).__name__} has no codebook blocks, so there is no choice to record; "
-            "use a model that has them, such as codedvtr"
+            "use a model that has them, such as codedvtr_s"
         )
     return stages
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,12 @@ def small_root(tmp_path_factory) -> Path:
     return write_scannet_root(tmp_path_factory.mktemp("data") / "scannet")
 
 
-def write_checkpoint(path: Path, root: Path, features: list[str]) -> Path:
+MINKUNET = {"name": "minkunet", "depths": [1] * 8, "widths": [6] * 8}
+
+
+def write_checkpoint(
+    path: Path, root: Path, features: list[str], model: dict[str, Any] | None = None
+) -> Path:
     """A network with random weights: its labels are wrong, and the same every time."""
     config = configuration.from_dict(
         ExperimentConfig,
@@ -34,19 +40,19 @@ def write_checkpoint(path: Path, root: Path, features: list[str]) -> Path:
                 "voxel_size_m": 0.1,
                 "features": features,
             },
-            "model": {"name": "minkunet", "depths": [1] * 8, "widths": [6] * 8},
+            "model": model or MINKUNET,
             "train": {"steps": 1},
         },
         "test",
     )
     torch.manual_seed(7)
-    model = build_model(config, SCANNET20)
+    network = build_model(config, SCANNET20)
     # untrained logits of different classes are close; spread them so that several classes win
-    for parameter in model.parameters():
+    for parameter in network.parameters():
         parameter.data.mul_(3.0)
     save_checkpoint(
         Checkpoint(
-            model=model.state_dict(),
+            model=network.state_dict(),
             config=configuration.to_dict(config),
             label_map=pack_label_map(SCANNET20),
             in_channels=num_channels(features),

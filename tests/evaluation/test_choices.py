@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,9 +25,12 @@ from pointseg.evaluation.choices import (
     stage_of,
     summarize_choice,
 )
-from pointseg.sparse import KernelSpec, VoxelGrid
-from pointseg.sparse.region import Region, cubes
+from pointseg.evaluation.inference import predict_points
+from pointseg.experiment import build_dataset, load_trained
+from pointseg.sparse import KernelSpec, Region, VoxelGrid, cubes
 
+from ..helpers.scenes import VAL_IDS
+from .conftest import FEATURES, write_checkpoint
 from .stand_ins import voxel_scene
 
 HEADS = 2
@@ -37,14 +41,14 @@ class StandInBlock(torch.nn.Module):
 
     def __init__(self, factor: int, seed: int, dilations: tuple[int, ...] = (1, 2, 3)) -> None:
         super().__init__()
-        self.settings = SimpleNamespace(regions=cubes(*dilations))
+        self.config = SimpleNamespace(regions=cubes(*dilations))
         self.factor, self.seed, self.record = factor, seed, None
 
     def choice_of(self, coords: torch.Tensor) -> torch.Tensor:
         rows = []
         for batch, x, y, z in coords.tolist():
             generator = torch.Generator().manual_seed(hash((self.seed, batch, x, y, z)) % (1 << 31))
-            rows.append(torch.rand(HEADS, len(self.settings.regions), generator=generator))
+            rows.append(torch.rand(HEADS, len(self.config.regions), generator=generator))
         return torch.stack(rows).mul(4).softmax(dim=2)
 
     def forward(self, grid: VoxelGrid) -> None:
@@ -54,9 +58,7 @@ class StandInBlock(torch.nn.Module):
         own = VoxelGrid(coarse.coords[shuffle], stride=coarse.stride, num_scenes=grid.num_scenes)
         if self.seed % 2 == 0:
             own = coarse
-        self.record = SimpleNamespace(
-            choice=self.choice_of(own.coords), grid=own, stride=self.factor
-        )
+        self.record = SimpleNamespace(choice=self.choice_of(own.coords), grid=own)
 
 
 class StandInModel(torch.nn.Module):
@@ -85,8 +87,8 @@ def record_stand_ins(model):
 
 @pytest.fixture
 def stand_ins(monkeypatch):
-    monkeypatch.setattr(nn, "CodebookBlock", StandInBlock, raising=False)
-    monkeypatch.setattr(nn, "record_choices", record_stand_ins, raising=False)
+    monkeypatch.setattr(nn, "CodebookBlock", StandInBlock)
+    monkeypatch.setattr(nn, "record_choices", record_stand_ins)
 
 
 def test_every_point_has_the_choice_of_the_voxel_around_it(stand_ins):
@@ -177,7 +179,7 @@ def test_models_without_a_mean_over_blocks_are_refused(stand_ins):
     with pytest.raises(ValueError, match=r"stage 'encoder\.0'.*different regions"):
         codebook_stages(model)
     model = StandInModel()
-    model.encoder[1][0].settings.regions = cubes(*[1] * 257)
+    model.encoder[1][0].config.regions = cubes(*[1] * 257)
     with pytest.raises(ValueError, match="at most 256 entries, got 257"):
         codebook_stages(model)
 
@@ -281,8 +283,64 @@ def test_a_check_of_label_files_looks_at_choices_too(tmp_path):
 # -- the command ------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def codebook_checkpoint(tmp_path_factory, small_root) -> Path:
+    model = {
+        "name": "codedvtr_s",
+        "depths": [1, 2, 1, 1],
+        "widths": [8, 8, 8, 8],
+        "blocks": ["basic", "codebook", "codebook", "basic"],
+        "stem_width": 8,
+        "codebook": {"heads": 2},
+    }
+    path = tmp_path_factory.mktemp("run") / "best.pt"
+    return write_checkpoint(path, small_root, FEATURES, model)
+
+
+def test_the_command_writes_what_the_blocks_chose(codebook_checkpoint, small_root, tmp_path):
+    out = tmp_path / "out"
+    argv = ["--checkpoint", str(codebook_checkpoint), "--out", str(out), "--choices"]
+    assert export_preds.main([*argv, "--format", "npy", "txt"]) == 0
+    names = {f"{scene}{suffix}" for scene in VAL_IDS for suffix in (".npy", ".txt", ".choices.npz")}
+    assert {path.name for path in out.iterdir()} == names
+    trained = load_trained(codebook_checkpoint)
+    dataset = build_dataset(trained.config, "val", training=False)
+    for index, scene in enumerate(dataset.scene_ids):
+        batch = collate([dataset[index]])
+        with nn.record_choices(trained.model) as records:
+            labels = predict_points(trained.model, batch)[0]
+        np.testing.assert_array_equal(np.load(out / f"{scene}.npy"), labels)
+        found = read_choices(choices_path(out, scene))
+        assert list(found) == ["encoder.1", "decoder.0"]
+        for stage, choice in found.items():
+            blocks = [record for name, record in records.items() if name.startswith(stage)]
+            assert len(blocks) == (2 if stage == "encoder.1" else 1)
+            corner = batch.voxels.grid.coords[batch.point_to_voxel].clone()
+            stride = blocks[0].stride
+            corner[:, 1:] -= corner[:, 1:] % stride
+            table = {tuple(c): row for row, c in enumerate(blocks[0].grid.coords.tolist())}
+            rows = [table[tuple(c)] for c in corner.tolist()]
+            entropy = torch.stack([block.entropy() for block in blocks]).mean(0)[rows]
+            np.testing.assert_allclose(choice.entropy, entropy, atol=1e-6)  # float32 sums
+            share = torch.stack([block.choice for block in blocks]).mean(dim=(0, 2))[rows]
+            np.testing.assert_array_equal(choice.entry, share.argmax(1))
+            assert choice.regions == ("cube 3, dilation 2", "cube 3", "cube 3, dilation 3")
+    check = ["--check", str(out), "--root", str(small_root), "--split", "val"]
+    assert export_preds.main(check) == 0
+    assert export_preds.main(argv) == 2  # nothing is overwritten unasked
+
+
+def test_existing_choices_are_kept(codebook_checkpoint, tmp_path, capsys):
+    kept = choices_path(tmp_path, VAL_IDS[1])
+    kept.write_text("mine")
+    argv = ["--checkpoint", str(codebook_checkpoint), "--out", str(tmp_path), "--choices"]
+    assert export_preds.main(argv) == 2
+    assert kept.name in capsys.readouterr().err
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
 def test_a_model_without_codebooks_is_refused_before_any_work(
-    checkpoint, tmp_path, monkeypatch, capsys, stand_ins
+    checkpoint, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(export_preds, "open_split", lambda *_: pytest.fail("data were opened"))
     out = tmp_path / "out"

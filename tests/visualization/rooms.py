@@ -6,6 +6,7 @@ import numpy as np
 
 from pointseg.data.labels import LabelMap
 from pointseg.data.types import PointCloud
+from pointseg.evaluation.choices import StageChoice
 
 LABEL_MAP = LabelMap(
     name="room",
@@ -46,6 +47,17 @@ def flawed_predictions(cloud: PointCloud) -> np.ndarray:
     middle = np.median(cloud.xyz_m[table, 0])
     predictions[table & (cloud.xyz_m[:, 0] > middle)] = FLOOR
     return predictions.astype(np.int16)
+
+
+def some_choices(cloud: PointCloud) -> dict[str, StageChoice]:
+    """Two stages of three entries: by thirds of the room, and one entry that takes all of it."""
+    third = np.clip(cloud.xyz_m[:, 0] // (4.0 / 3), 0, 2).astype(np.uint8)
+    entropy = (cloud.xyz_m[:, 1] / 3.0 * np.log(3)).astype(np.float32)
+    regions = ("cube 3", "cube 3, dilation 2", "cross 3")
+    return {
+        "encoder.1": StageChoice(third, entropy, regions),
+        "decoder.0": StageChoice(np.ones_like(third), np.zeros_like(entropy), regions),
+    }
 
 
 def _sheet(x: object, y: object, z: object) -> np.ndarray:

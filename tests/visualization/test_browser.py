@@ -14,8 +14,21 @@ import numpy as np
 import pytest
 
 from pointseg.visualization import write_scene_page
-from pointseg.visualization.colors import CORRECT_COLOR, IGNORED_COLOR, WRONG_COLOR, hex_rgb
-from tests.visualization.rooms import FLOOR, LABEL_MAP, TABLE, flawed_predictions, room
+from pointseg.visualization.colors import (
+    CORRECT_COLOR,
+    IGNORED_COLOR,
+    WRONG_COLOR,
+    category_colors,
+    hex_rgb,
+)
+from tests.visualization.rooms import (
+    FLOOR,
+    LABEL_MAP,
+    TABLE,
+    flawed_predictions,
+    room,
+    some_choices,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -104,7 +117,15 @@ def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "confidence": rng.random(cloud.num_points).astype(np.float32),
         "segment": np.arange(cloud.num_points) % 3,
     }
-    write_scene_page(path, cloud, LABEL_MAP, flawed_predictions(cloud), arrays, max_points=6000)
+    write_scene_page(
+        path,
+        cloud,
+        LABEL_MAP,
+        flawed_predictions(cloud),
+        arrays,
+        max_points=6000,
+        choices=some_choices(cloud),
+    )
     return path
 
 
@@ -193,6 +214,29 @@ def test_color_modes_change_what_is_shown(tab: Tab) -> None:
     tab.color_by("segment")
     assert not tab.page.locator(".colorbar").first.is_visible()
     assert tab.page.locator('[data-legend="segment"] .row').count() == 3
+
+
+def test_chosen_entries_have_a_legend_and_entropies_a_scale(tab: Tab) -> None:
+    groups = tab.page.locator(".pane select").first.locator("optgroup")
+    labels = [group.get_attribute("label") for group in groups.all()]
+    assert labels == ["chosen entry", "choice entropy"]
+    tab.color_by("encoder.1/entry")
+    colors = [hex_rgb(color) for color in category_colors(3)]
+    assert all(tab.count(color) > 300 for color in colors)
+    rows = tab.page.locator('[data-legend="encoder.1/entry"] .row')
+    names = [text.split("\n")[0] for text in rows.all_inner_texts()]
+    assert names == ["0: cube 3", "1: cube 3, dilation 2", "2: cross 3"]
+    tab.click_class("1: cube 3, dilation 2", section="encoder.1/entry")
+    assert tab.count(colors[1]) == 0
+    assert tab.count(colors[0]) > 300
+    # what is hidden in one view stays in the others
+    assert tab.count(PALETTE[FLOOR], pane=1) > 300
+    tab.color_by("decoder.0/entry")
+    assert tab.count(colors[1]) > 3000, "another stage has a legend of its own"
+    tab.color_by("encoder.1/entropy")
+    bar = tab.page.locator(".colorbar").first
+    assert bar.inner_text().split() == ["0", "nat", "1.1", "nat"]
+    assert len(np.unique(tab.pixels(), axis=0)) > 25
 
 
 def test_cameras_are_linked_until_unlinked(tab: Tab) -> None:

@@ -22,6 +22,7 @@ from tests.visualization.rooms import (
     TABLE,
     flawed_predictions,
     room,
+    some_choices,
 )
 
 
@@ -122,6 +123,42 @@ def test_arrays_that_do_not_fit_are_refused_by_name() -> None:
         scene_fields(cloud, LABEL_MAP, np.zeros(points))
     with pytest.raises(ValueError, match="predictions: expected one id"):
         scene_fields(cloud, LABEL_MAP, np.zeros(points + 1, dtype=np.int16))
+
+
+def test_choices_become_entries_and_entropies() -> None:
+    cloud = room()
+    choices = some_choices(cloud)
+    fields = scene_fields(cloud, LABEL_MAP, choices=choices)
+    assert fields.keys[-4:] == (
+        "encoder.1/entry",
+        "decoder.0/entry",
+        "encoder.1/entropy",
+        "decoder.0/entropy",
+    )
+    entry, entropy = (by_key(fields, f"encoder.1/{kind}") for kind in ("entry", "entropy"))
+    np.testing.assert_array_equal(entry.values, choices["encoder.1"].entry)
+    assert [c.name for c in entry.categories] == [
+        "0: cube 3",
+        "1: cube 3, dilation 2",
+        "2: cross 3",
+    ]
+    assert [c.count for c in entry.categories] == np.bincount(entry.values).tolist()
+    np.testing.assert_array_equal(entropy.values, choices["encoder.1"].entropy)
+    assert (entropy.kind, entropy.limits, entropy.unit) == ("continuous", (0, np.log(3)), "nat")
+    # entries that are never chosen are listed, and a sure stage has the scale of all others
+    unused = by_key(fields, "decoder.0/entry").categories
+    assert [c.count for c in unused] == [0, cloud.num_points, 0]
+    assert by_key(fields, "decoder.0/entropy").limits == entropy.limits
+
+
+def test_choices_that_do_not_fit_are_refused_by_name() -> None:
+    cloud = room()
+    choices = some_choices(cloud)
+    with pytest.raises(ValueError, match="choices: encoder.1 has 8,506 rows, but room_a has 10"):
+        scene_fields(cloud.select(np.arange(10)), LABEL_MAP, choices=choices)
+    arrays = {"decoder.0/entry": np.zeros(cloud.num_points)}
+    with pytest.raises(ValueError, match="'decoder.0/entry' is taken by a choice"):
+        scene_fields(cloud, LABEL_MAP, arrays=arrays, choices=choices)
 
 
 def test_category_colors_differ_and_are_stable() -> None:

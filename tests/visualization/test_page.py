@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from pointseg.cli.visualize import main
+from pointseg.evaluation.choice_files import write_choices
 from pointseg.visualization import write_index_page, write_scene_page
 from pointseg.visualization.payload import pack_arrays, quantise
 from pointseg.visualization.sources import read_predictions
-from tests.visualization.rooms import LABEL_MAP, flawed_predictions, room
+from tests.visualization.rooms import LABEL_MAP, flawed_predictions, room, some_choices
 
 
 def block(text: str, name: str) -> str:
@@ -171,6 +172,31 @@ def test_command_draws_own_files(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(arguments) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert main([*arguments, "--overwrite"]) == 0
+
+
+def test_command_finds_choices_beside_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud = room()
+    path, labels = save_cloud(tmp_path), tmp_path / "labels"
+    choices = some_choices(cloud)
+    write_choices(labels, "room_a", choices)
+    np.save(labels / "room_a.npy", flawed_predictions(cloud))
+    arguments = [str(path), "--preds", str(labels), "--out", str(tmp_path / "p.html")]
+    views = "encoder.1/entry,encoder.1/entropy"
+    assert main([*arguments, "--views", views, "--max-points", "1000"]) == 0
+    scene, arrays = unpacked((tmp_path / "p.html").read_text(encoding="utf-8"))
+    assert scene["views"] == views.split(",")
+    fields = {field["key"]: field for field in scene["fields"]}
+    index = arrays["index"].astype(np.int64)
+    for kind in ("entry", "entropy"):
+        shown = arrays[fields[f"encoder.1/{kind}"]["column"]]
+        np.testing.assert_array_equal(shown, getattr(choices["encoder.1"], kind)[index])
+    few = cloud.select(np.arange(20))
+    write_choices(labels, "room_a", some_choices(few), overwrite=True)
+    assert main([*arguments, "--overwrite"]) == 2
+    error = capsys.readouterr().err
+    assert "room_a.choices.npz: encoder.1: 20 rows, but the scene has 8,506 points" in error
 
 
 def test_command_reads_txt_labels_as_raw_ids(tmp_path: Path) -> None:
