@@ -31,7 +31,12 @@ NARROW = (
     "model.stem_width=8",
     "model.stem_kernel=3",
 )
-NARROW_BLOCKS = "model.blocks=[codebook, basic]"  # where the blocks of each stage are listed
+# Where the blocks of each stage are listed: the stages that the pages name have codebooks.
+NARROW_BLOCKS = (
+    "model.depths=[1, 1, 1, 1]",
+    "model.widths=[8, 8, 8, 8]",
+    "model.blocks=[basic, codebook, codebook, basic]",
+)
 SHORT = ("train.steps=2", "train.batch_size=1", "train.evaluate_every=0", "data.num_workers=0")
 
 
@@ -44,6 +49,7 @@ def make_workplace(folder: Path) -> Path:
     (folder / "tools").symlink_to(ROOT / "tools")
     for config, dataset, run in (
         ("synthetic_minkunet14", "synthetic", "rooms"),
+        ("synthetic_tr", "synthetic", "rooms_tr"),
         ("scannet_minkunet14a_5cm", "scannet", "scannet"),
     ):
         path, root = folder / "configs" / f"{config}.yaml", folder / "data" / dataset
@@ -74,7 +80,7 @@ def _write_configs(folder: Path) -> None:
     folder.mkdir()
     for path in sorted((ROOT / "configs").glob("*.yaml")):
         listed = "blocks" in load_config(path).model.options
-        narrow = (*NARROW, NARROW_BLOCKS) if listed else NARROW
+        narrow = (*NARROW, *NARROW_BLOCKS) if listed else NARROW
         config = load_config(path, (*narrow, *SHORT))
         (folder / path.name).write_text(configuration.dump(config), encoding="utf-8")
 
