@@ -1,7 +1,7 @@
 // Codebook attention per voxel: what the CPU and CUDA loops share.
 //
-// The bodies are templates over `Lanes`, the channels (or heads) that one call works on: SIMD vectors
-// on the CPU, a few scalars of a thread on the GPU. Lanes has
+// The bodies are templates over `Lanes`, the channels (or heads) that one call works on: SIMD
+// vectors on the CPU, a few scalars of a thread on the GPU. Lanes has
 //   Lanes::zero()        Lanes::load(const T*)        lanes.store(T*)
 //   lanes.add_product(a, b): lanes += a * b           product(a, b)
 // `Choice` is a callable, choice(row, entry) -> Lanes: the choice of each lane's head, with
@@ -12,10 +12,10 @@
 
 namespace pointseg {
 
-// For every voxel its occupied taps, entry by entry and in tap order, as one run of the lists. A run
-// serves both directions: seen from the input, the tap of a pair is the mirrored one. Which row of
-// the packed weights a listed tap has is a table, one for each direction; -1: none, the tap is not
-// of the region.
+// For every voxel its occupied taps, entry by entry and in tap order, as one run of the lists. A
+// run serves both directions: seen from the input, the tap of a pair is the mirrored one. Which row
+// of the packed weights a listed tap has is a table, one for each direction; -1: none, the tap is
+// not of the region.
 struct RegionLists {
   const int64_t* row_starts;   // [rows + 1]
   const int32_t* taps;         // [E] listed tap
@@ -39,10 +39,11 @@ POINTSEG_HD int64_t visit_entry(const RegionLists& lists, int64_t entry, int64_t
 }
 
 // sum_d choice(row, d) * sum_k weight[k] * values[neighbor], one output voxel. An entry that no
-// lane's head has chosen is not read. `values`, `weight` and the rows behind them are [., stride].
+// lane's head has chosen is not read. Rows of the values are `stride` elements apart, those of the
+// weight `weight_stride`.
 template <class Lanes, typename T, class Choice>
-POINTSEG_HD Lanes attend(const RegionLists& lists, int64_t row, const T* values, const T* weight,
-                         int64_t stride, const Choice& choice) {
+POINTSEG_HD Lanes attend(const RegionLists& lists, int64_t row, const T* values, int64_t stride,
+                         const T* weight, int64_t weight_stride, const Choice& choice) {
   Lanes total = Lanes::zero();
   int64_t pair = lists.row_starts[row];
   const int64_t end = lists.row_starts[row + 1];
@@ -53,7 +54,7 @@ POINTSEG_HD Lanes attend(const RegionLists& lists, int64_t row, const T* values,
     }
     Lanes partial = Lanes::zero();
     pair = visit_entry(lists, entry, pair, end, [&](int64_t weight_row, int64_t neighbor) {
-      partial.add_product(Lanes::load(weight + weight_row * stride),
+      partial.add_product(Lanes::load(weight + weight_row * weight_stride),
                           Lanes::load(values + neighbor * stride));
     });
     total.add_product(choice(row, entry), partial);
@@ -65,44 +66,49 @@ POINTSEG_HD Lanes attend(const RegionLists& lists, int64_t row, const T* values,
 // weight rows in `lists`.
 template <class Lanes, typename T, class Choice>
 POINTSEG_HD Lanes attend_values_grad(const RegionLists& lists, int64_t row, const T* grad_out,
-                                     const T* weight, int64_t stride, const Choice& choice) {
+                                     int64_t stride, const T* weight, int64_t weight_stride,
+                                     const Choice& choice) {
   Lanes total = Lanes::zero();
   int64_t pair = lists.row_starts[row];
   const int64_t end = lists.row_starts[row + 1];
   for (int64_t entry = 0; entry < lists.num_entries; ++entry)
     pair = visit_entry(lists, entry, pair, end, [&](int64_t weight_row, int64_t reader) {
       if (!choice.any(reader, entry)) return;
-      total.add_product(
-          Lanes::load(weight + weight_row * stride),
-          product(choice(reader, entry), Lanes::load(grad_out + reader * stride)));
+      total.add_product(Lanes::load(weight + weight_row * weight_stride),
+                        product(choice(reader, entry), Lanes::load(grad_out + reader * stride)));
     });
   return total;
 }
 
 // Recomputes the partial sums of every entry for one voxel: emit(entry, grad_out * partial) is what
-// the gradient of its choice adds up from, head by head. Adds the voxel's part to grad_weight
-// [rows of weight, stride], for the entries that are chosen.
+// the gradient of its choice adds up from, head by head. Adds the voxel's part to grad_weight, laid
+// out like weight, for the entries that are chosen.
 template <class Lanes, typename T, class Choice, class Emit>
 POINTSEG_HD void attend_choice_weight_grad(const RegionLists& lists, int64_t row, const T* values,
-                                           const T* weight, const T* grad_out, int64_t stride,
-                                           const Choice& choice, T* grad_weight,
-                                           const Emit& emit) {
+                                           const T* grad_out, int64_t stride, const T* weight,
+                                           int64_t weight_stride, const Choice& choice,
+                                           T* grad_weight, const Emit& emit) {
   const Lanes grad = Lanes::load(grad_out + row * stride);
   int64_t pair = lists.row_starts[row];
   const int64_t end = lists.row_starts[row + 1];
   for (int64_t entry = 0; entry < lists.num_entries; ++entry) {
-    const bool chosen = choice.any(row, entry);
-    const Lanes scaled = product(choice(row, entry), grad);
     Lanes partial = Lanes::zero();
-    pair = visit_entry(lists, entry, pair, end, [&](int64_t weight_row, int64_t neighbor) {
-      const Lanes value = Lanes::load(values + neighbor * stride);
-      partial.add_product(Lanes::load(weight + weight_row * stride), value);
-      if (!chosen) return;
-      T* to = grad_weight + weight_row * stride;
-      Lanes sum = Lanes::load(to);
-      sum.add_product(scaled, value);
-      sum.store(to);
-    });
+    if (choice.any(row, entry)) {
+      const Lanes scaled = product(choice(row, entry), grad);
+      pair = visit_entry(lists, entry, pair, end, [&](int64_t weight_row, int64_t neighbor) {
+        const Lanes value = Lanes::load(values + neighbor * stride);
+        partial.add_product(Lanes::load(weight + weight_row * weight_stride), value);
+        T* to = grad_weight + weight_row * weight_stride;
+        Lanes sum = Lanes::load(to);
+        sum.add_product(scaled, value);
+        sum.store(to);
+      });
+    } else {
+      pair = visit_entry(lists, entry, pair, end, [&](int64_t weight_row, int64_t neighbor) {
+        partial.add_product(Lanes::load(weight + weight_row * weight_stride),
+                            Lanes::load(values + neighbor * stride));
+      });
+    }
     emit(entry, product(grad, partial));
   }
 }
@@ -128,9 +134,8 @@ POINTSEG_HD void correlate(const RegionLists& lists, int64_t row, const T* queri
 // Gradient of the queries of one voxel: emit(entry, sum), with the table of mirrored weight rows in
 // `lists`. grad_logits [., entries, stride].
 template <class Lanes, typename T, class Emit>
-POINTSEG_HD void correlate_queries_grad(const RegionLists& lists, int64_t row,
-                                        const T* grad_logits, const T* scale, int64_t stride,
-                                        const Emit& emit) {
+POINTSEG_HD void correlate_queries_grad(const RegionLists& lists, int64_t row, const T* grad_logits,
+                                        const T* scale, int64_t stride, const Emit& emit) {
   int64_t pair = lists.row_starts[row];
   const int64_t end = lists.row_starts[row + 1];
   for (int64_t entry = 0; entry < lists.num_entries; ++entry) {

@@ -22,11 +22,11 @@ struct Attention {
     check_parameter(w, "weight", 2, v.scalar_type());
     const int64_t rows = lists.num_rows, channels = v.size(1), heads = c.size(2);
     STD_TORCH_CHECK(v.size(0) == rows, name, ": expected ", rows, " rows, got ", v.size(0));
-    STD_TORCH_CHECK(c.size(0) == rows && c.size(1) == lists.num_entries, "choice: expected [",
-                    rows, ", ", lists.num_entries, ", heads], got [", c.size(0), ", ", c.size(1),
-                    ", ", heads, "]");
-    STD_TORCH_CHECK(heads > 0 && channels % heads == 0, "choice: ", heads,
-                    " heads do not divide ", channels, " channels");
+    STD_TORCH_CHECK(c.size(0) == rows && c.size(1) == lists.num_entries, "choice: expected [", rows,
+                    ", ", lists.num_entries, ", heads], got [", c.size(0), ", ", c.size(1), ", ",
+                    heads, "]");
+    STD_TORCH_CHECK(heads > 0 && channels % heads == 0, "choice: ", heads, " heads do not divide ",
+                    channels, " channels");
     STD_TORCH_CHECK(w.size(1) == channels, "weight: expected ", channels, " channels, got ",
                     w.size(1));
     for (int64_t c = 0; c < channels; ++c)
@@ -35,8 +35,8 @@ struct Attention {
 
   template <typename T>
   cpu::AttentionArgs<T> args() const {
-    return {cptr<T>(values), cptr<T>(choice),   cptr<T>(weight),  head_of.data(),
-            lists,           values.size(1),    choice.size(2),   weight.size(0)};
+    return {cptr<T>(values), cptr<T>(choice), cptr<T>(weight), head_of.data(),
+            lists,           values.size(1),  choice.size(2),  weight.size(0)};
   }
 };
 
@@ -47,10 +47,12 @@ Tensor codebook_attention(const Tensor& values, const Tensor& choice, const Tens
                           const Tensor& weight_rows, const Tensor&, const Tensor& entry_ends) {
   const Attention a(values, "values", choice, weight,
                     region_lists(row_starts, taps, neighbors, weight_rows, entry_ends));
+  Tensor packed = torch::stable::empty_like(a.weight);
   Tensor out = empty(a.values, {values.size(0), values.size(1)}, a.values.scalar_type());
   THO_DISPATCH_V2(a.values.scalar_type(), "codebook_attention", AT_WRAP([&]() {
                     cpu::attention_kernels<scalar_t>().forward(
-                        a.args<scalar_t>(), mptr<scalar_t>(out), torch_threads());
+                        a.args<scalar_t>(), mptr<scalar_t>(packed), mptr<scalar_t>(out),
+                        torch_threads());
                   }),
                   ScalarType::Float, ScalarType::Double);
   return store_as(out, values.scalar_type());
@@ -63,11 +65,12 @@ Tensor codebook_attention_values_grad(const Tensor& grad_out, const Tensor& choi
                                       const Tensor& entry_ends) {
   const Attention a(grad_out, "grad_out", choice, weight,
                     region_lists(row_starts, taps, neighbors, mirrored_weight_rows, entry_ends));
+  Tensor packed = torch::stable::empty_like(a.weight);
   Tensor grad = empty(a.values, {grad_out.size(0), grad_out.size(1)}, a.values.scalar_type());
   THO_DISPATCH_V2(a.values.scalar_type(), "codebook_attention_values_grad", AT_WRAP([&]() {
                     cpu::attention_kernels<scalar_t>().values_grad(
-                        a.args<scalar_t>(), cptr<scalar_t>(a.values), mptr<scalar_t>(grad),
-                        torch_threads());
+                        a.args<scalar_t>(), cptr<scalar_t>(a.values), mptr<scalar_t>(packed),
+                        mptr<scalar_t>(grad), torch_threads());
                   }),
                   ScalarType::Float, ScalarType::Double);
   return store_as(grad, grad_out.scalar_type());
@@ -89,13 +92,14 @@ std::tuple<Tensor, Tensor> codebook_attention_choice_weight_grad(
   const Tensor grad = widen(grad_out);
   Tensor grad_choice = empty(a.values, {rows, entries, choice.size(2)}, dtype);
   Tensor grad_weight = empty(a.values, {weight_rows_count, channels}, dtype);
+  Tensor packed = torch::stable::empty_like(a.weight);
   Tensor buffers = empty(a.values, {slices, weight_rows_count, channels}, dtype);
-  Tensor row_buffers = empty(a.values, {slices, entries, channels}, dtype);
+  Tensor row_buffers = empty(a.values, {slices, cpu::kTileRows, entries, channels}, dtype);
   THO_DISPATCH_V2(dtype, "codebook_attention_choice_weight_grad", AT_WRAP([&]() {
                     cpu::attention_kernels<scalar_t>().choice_weight_grad(
                         a.args<scalar_t>(), cptr<scalar_t>(grad), mptr<scalar_t>(grad_choice),
-                        mptr<scalar_t>(grad_weight), mptr<scalar_t>(buffers),
-                        mptr<scalar_t>(row_buffers), torch_threads());
+                        mptr<scalar_t>(grad_weight), mptr<scalar_t>(packed),
+                        mptr<scalar_t>(buffers), mptr<scalar_t>(row_buffers), torch_threads());
                   }),
                   ScalarType::Float, ScalarType::Double);
   return {store_as(grad_choice, choice.scalar_type()), grad_weight};

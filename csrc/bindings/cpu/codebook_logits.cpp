@@ -11,10 +11,9 @@ namespace {
 // [rows, `groups`, heads], with one group for every entry or one for all.
 void check_groups(const Tensor& t, const char* name, const RegionLists& lists) {
   check_feats(t, name, 3);
-  STD_TORCH_CHECK(
-      t.size(0) == lists.num_rows && (t.size(1) == lists.num_entries || t.size(1) == 1), name,
-      ": expected [", lists.num_rows, ", ", lists.num_entries, " or 1, heads], got [", t.size(0),
-      ", ", t.size(1), ", ", t.size(2), "]");
+  STD_TORCH_CHECK(t.size(0) == lists.num_rows && (t.size(1) == lists.num_entries || t.size(1) == 1),
+                  name, ": expected [", lists.num_rows, ", ", lists.num_entries,
+                  " or 1, heads], got [", t.size(0), ", ", t.size(1), ", ", t.size(2), "]");
 }
 
 void check_scale(const Tensor& scale, const Tensor& queries) {
@@ -26,24 +25,23 @@ void check_scale(const Tensor& scale, const Tensor& queries) {
 Tensor codebook_logits(const Tensor& queries, const Tensor& scale, const Tensor& row_starts,
                        const Tensor& taps, const Tensor& neighbors, const Tensor& weight_rows,
                        const Tensor&, const Tensor& entry_ends) {
-  const RegionLists lists =
-      region_lists(row_starts, taps, neighbors, weight_rows, entry_ends);
+  const RegionLists lists = region_lists(row_starts, taps, neighbors, weight_rows, entry_ends);
   check_groups(queries, "queries", lists);
   check_scale(scale, queries);
   const Tensor q = widen(queries), s = widen(scale);
   Tensor logits = empty(q, {lists.num_rows, lists.num_entries, q.size(2)}, q.scalar_type());
-  THO_DISPATCH_V2(q.scalar_type(), "codebook_logits", AT_WRAP([&]() {
-                    cpu::logits_kernels<scalar_t>().forward(
-                        {cptr<scalar_t>(q), cptr<scalar_t>(s), lists, q.size(1), q.size(2),
-                         s.size(0)},
-                        mptr<scalar_t>(logits), torch_threads());
-                  }),
-                  ScalarType::Float, ScalarType::Double);
+  THO_DISPATCH_V2(
+      q.scalar_type(), "codebook_logits", AT_WRAP([&]() {
+        cpu::logits_kernels<scalar_t>().forward(
+            {cptr<scalar_t>(q), cptr<scalar_t>(s), lists, q.size(1), q.size(2), s.size(0)},
+            mptr<scalar_t>(logits), torch_threads());
+      }),
+      ScalarType::Float, ScalarType::Double);
   return store_as(logits, queries.scalar_type());
 }
 
-Tensor codebook_logits_queries_grad(const Tensor& grad_logits, const Tensor& scale,
-                                    int64_t groups, const Tensor& row_starts, const Tensor& taps,
+Tensor codebook_logits_queries_grad(const Tensor& grad_logits, const Tensor& scale, int64_t groups,
+                                    const Tensor& row_starts, const Tensor& taps,
                                     const Tensor& neighbors, const Tensor& mirrored_weight_rows,
                                     const Tensor& entry_ends) {
   const RegionLists lists =
@@ -69,8 +67,7 @@ Tensor codebook_logits_scale_grad(const Tensor& queries, const Tensor& grad_logi
                                   int64_t num_weight_rows, const Tensor& row_starts,
                                   const Tensor& taps, const Tensor& neighbors,
                                   const Tensor& weight_rows, const Tensor& entry_ends) {
-  const RegionLists lists =
-      region_lists(row_starts, taps, neighbors, weight_rows, entry_ends);
+  const RegionLists lists = region_lists(row_starts, taps, neighbors, weight_rows, entry_ends);
   check_groups(queries, "queries", lists);
   check_matrix(grad_logits, "grad_logits", 3, queries.scalar_type());
   check_count(num_weight_rows, "num_weight_rows");

@@ -12,20 +12,42 @@ namespace {
 // choice(row, entry) for the channels of `Lanes` that begin at `first`.
 template <class Lanes, typename T>
 struct SpreadChoice {
+#if defined(__AVX2__) && defined(__GNUC__) && !defined(__clang__)
+  static constexpr bool kCanShuffle =
+      sizeof(T) == sizeof(int32_t) && sizeof(typename Lanes::Vec) >= 32;
+#else
+  static constexpr bool kCanShuffle = false;
+#endif
+  static constexpr int kWidth = sizeof(typename Lanes::Vec) / sizeof(T);
+  static constexpr int kVectors = Lanes::kCount / kWidth;
+  typedef int32_t Index __attribute__((vector_size(kWidth * sizeof(int32_t))));
+  typedef int32_t LooseIndex
+      __attribute__((vector_size(kWidth * sizeof(int32_t)), aligned(4), may_alias));
+
   const T* choice;
-  const T* end;  // of the whole array
+  const T* last;  // from where on one vector would read past the end of the array
   const int32_t* head_of;
   int64_t heads;
   int64_t num_entries;
+  bool sparse;
+  Index index[kVectors];
 
-  SpreadChoice(const AttentionArgs<T>& a, int64_t first)
+  SpreadChoice(const AttentionArgs<T>& a, int64_t first, bool sparse_choice)
       : choice(a.choice),
-        end(a.choice + a.lists.num_rows * a.lists.num_entries * a.heads),
+        last(a.choice + a.lists.num_rows * a.lists.num_entries * a.heads - kWidth),
         head_of(a.head_of + first),
         heads(a.heads),
-        num_entries(a.lists.num_entries) {}
+        num_entries(a.lists.num_entries),
+        sparse(sparse_choice) {
+    if constexpr (kCanShuffle)
+      for (int i = 0; i < kVectors; ++i)
+        index[i] = *reinterpret_cast<const LooseIndex*>(head_of + i * kWidth);
+    // One load holds the choices of all heads, if there are not more of them than lanes.
+    if (heads > kWidth) last = nullptr;
+  }
 
   __attribute__((always_inline)) bool any(int64_t row, int64_t entry) const {
+    if (!sparse) return true;
     const T* of_heads = choice + (row * num_entries + entry) * heads;
     for (int32_t head = head_of[0]; head <= head_of[Lanes::kCount - 1]; ++head)
       if (of_heads[head] != T(0)) return true;
@@ -36,19 +58,10 @@ struct SpreadChoice {
     const T* of_heads = choice + (row * num_entries + entry) * heads;
     Lanes lanes;
     if constexpr (kCanShuffle) {
-      constexpr int width = sizeof(typename Lanes::Vec) / sizeof(T);
-      // One load holds the choices of all heads, if there are not more of them than lanes; it may
-      // read on into the next entry, but not past the array.
-      if (heads <= width && of_heads + width <= end) {
-        typedef int32_t Index __attribute__((vector_size(sizeof(typename Lanes::Vec))));
-        typedef int32_t LooseIndex
-            __attribute__((vector_size(sizeof(typename Lanes::Vec)), aligned(4), may_alias));
+      if (of_heads <= last) {
         const typename Lanes::Vec all = *reinterpret_cast<const typename Lanes::Loose*>(of_heads);
 #pragma GCC unroll 16
-        for (int i = 0; i < Lanes::kCount / width; ++i) {
-          const Index index = *reinterpret_cast<const LooseIndex*>(head_of + i * width);
-          lanes.v[i] = __builtin_shuffle(all, index);
-        }
+        for (int i = 0; i < kVectors; ++i) lanes.v[i] = __builtin_shuffle(all, index[i]);
         return lanes;
       }
     }
@@ -56,45 +69,66 @@ struct SpreadChoice {
     for (int i = 0; i < Lanes::kCount; ++i) spread[i] = of_heads[head_of[i]];
     return Lanes::load(spread);
   }
-
-#if defined(__AVX2__) && defined(__GNUC__) && !defined(__clang__)
-  static constexpr bool kCanShuffle =
-      sizeof(T) == sizeof(int32_t) && sizeof(typename Lanes::Vec) >= 32;
-#else
-  static constexpr bool kCanShuffle = false;
-#endif
 };
 
-// Where most choices are zero, few channels at a time let more of the work be skipped.
+// Whether entries that nobody chose are looked for, and how many vectors of channels are taken at a
+// time: where most choices are zero, few of them let more of the work be skipped.
+struct Skipping {
+  bool sparse;
+  int vectors;
+};
+
 template <typename T>
-int vectors_at_a_time(const AttentionArgs<T>& a) {
+Skipping skipping(const AttentionArgs<T>& a) {
   const int64_t size = a.lists.num_rows * a.lists.num_entries * a.heads;
   const int64_t zeros = std::count(a.choice, a.choice + size, T(0));
-  return 2 * zeros >= size ? 1 : kMaxVectors;
+  return {zeros > 0, 2 * zeros >= size ? 1 : kMaxVectors};
+}
+
+// Weights [rows, channels] cut as over_lanes cuts channels: every piece is a contiguous [rows,
+// lanes]. In place, the pieces of a wide row would compete for a few sets of the cache.
+template <typename T>
+void pack(const T* weight, int64_t rows, int64_t channels, int vectors, T* packed) {
+  over_lanes<T>(channels, vectors, [&]<class L>(int64_t first) {
+    for (int64_t row = 0; row < rows; ++row)
+      L::load(weight + row * channels + first).store(packed + first * rows + row * L::kCount);
+  });
 }
 
 template <typename T>
-void forward(const AttentionArgs<T>& a, T* out, const Parallel& parallel) {
-  const int vectors = vectors_at_a_time(a);
+void unpack(const T* packed, int64_t rows, int64_t channels, int vectors, T* weight) {
+  over_lanes<T>(channels, vectors, [&]<class L>(int64_t first) {
+    for (int64_t row = 0; row < rows; ++row)
+      L::load(packed + first * rows + row * L::kCount).store(weight + row * channels + first);
+  });
+}
+
+template <typename T>
+void forward(const AttentionArgs<T>& a, T* packed, T* out, const Parallel& parallel) {
+  const Skipping skip = skipping(a);
+  pack(a.weight, a.num_weight_rows, a.channels, skip.vectors, packed);
   over_rows(a.lists.num_rows, parallel, [&](int64_t begin, int64_t end) {
-    over_lanes<T>(a.channels, vectors, [&]<class L>(int64_t first) {
-      const SpreadChoice<L, T> choice(a, first);
+    over_lanes<T>(a.channels, skip.vectors, [&]<class L>(int64_t first) {
+      const SpreadChoice<L, T> choice(a, first, skip.sparse);
       for (int64_t row = begin; row < end; ++row)
-        attend<L>(a.lists, row, a.values + first, a.weight + first, a.channels, choice)
+        attend<L>(a.lists, row, a.values + first, a.channels, packed + first * a.num_weight_rows,
+                  L::kCount, choice)
             .store(out + row * a.channels + first);
     });
   });
 }
 
 template <typename T>
-void values_grad(const AttentionArgs<T>& a, const T* grad_out, T* grad_values,
+void values_grad(const AttentionArgs<T>& a, const T* grad_out, T* packed, T* grad_values,
                  const Parallel& parallel) {
-  const int vectors = vectors_at_a_time(a);
+  const Skipping skip = skipping(a);
+  pack(a.weight, a.num_weight_rows, a.channels, skip.vectors, packed);
   over_rows(a.lists.num_rows, parallel, [&](int64_t begin, int64_t end) {
-    over_lanes<T>(a.channels, vectors, [&]<class L>(int64_t first) {
-      const SpreadChoice<L, T> choice(a, first);
+    over_lanes<T>(a.channels, skip.vectors, [&]<class L>(int64_t first) {
+      const SpreadChoice<L, T> choice(a, first, skip.sparse);
       for (int64_t row = begin; row < end; ++row)
-        attend_values_grad<L>(a.lists, row, grad_out + first, a.weight + first, a.channels, choice)
+        attend_values_grad<L>(a.lists, row, grad_out + first, a.channels,
+                              packed + first * a.num_weight_rows, L::kCount, choice)
             .store(grad_values + row * a.channels + first);
     });
   });
@@ -117,25 +151,36 @@ void sum_heads(const T* products, const AttentionArgs<T>& a, T* grad) {
 
 template <typename T>
 void choice_weight_grad(const AttentionArgs<T>& a, const T* grad_out, T* grad_choice,
-                        T* grad_weight, T* buffers, T* row_buffers, const Parallel& parallel) {
+                        T* grad_weight, T* packed, T* buffers, T* row_buffers,
+                        const Parallel& parallel) {
   const int64_t size = a.num_weight_rows * a.channels;
-  over_slices(a.lists.num_rows, parallel, [&](int64_t slice, int64_t begin, int64_t end) {
-    T* sums = buffers + slice * size;
-    std::fill(sums, sums + size, T(0));
-    T* products = row_buffers + slice * a.lists.num_entries * a.channels;
-    for (int64_t row = begin; row < end; ++row) {
-      over_lanes<T>(a.channels, kMaxVectors, [&]<class L>(int64_t first) {
-        const SpreadChoice<L, T> choice(a, first);
-        attend_choice_weight_grad<L>(a.lists, row, a.values + first, a.weight + first,
-                                     grad_out + first, a.channels, choice, sums + first,
-                                     [&](int64_t entry, const L& product) {
-                                       product.store(products + entry * a.channels + first);
-                                     });
+  const int64_t row_size = a.lists.num_entries * a.channels;
+  const Skipping skip = skipping(a);
+  pack(a.weight, a.num_weight_rows, a.channels, kMaxVectors, packed);
+  over_slices(
+      a.lists.num_rows, parallel, [&](int64_t slice, int64_t slice_begin, int64_t slice_end) {
+        T* sums = buffers + slice * size;
+        std::fill(sums, sums + size, T(0));
+        T* products = row_buffers + slice * kTileRows * row_size;
+        for (int64_t begin = slice_begin; begin < slice_end; begin += kTileRows) {
+          const int64_t end = std::min(begin + kTileRows, slice_end);
+          over_lanes<T>(a.channels, kMaxVectors, [&]<class L>(int64_t first) {
+            const SpreadChoice<L, T> choice(a, first, skip.sparse);
+            const int64_t piece = first * a.num_weight_rows;
+            for (int64_t row = begin; row < end; ++row)
+              attend_choice_weight_grad<L>(
+                  a.lists, row, a.values + first, grad_out + first, a.channels, packed + piece,
+                  L::kCount, choice, sums + piece, [&](int64_t entry, const L& product) {
+                    product.store(products + (row - begin) * row_size + entry * a.channels + first);
+                  });
+          });
+          for (int64_t row = begin; row < end; ++row)
+            sum_heads(products + (row - begin) * row_size, a,
+                      grad_choice + row * a.lists.num_entries * a.heads);
+        }
       });
-      sum_heads(products, a, grad_choice + row * a.lists.num_entries * a.heads);
-    }
-  });
-  add_slices(buffers, num_slices(a.lists.num_rows), size, grad_weight);
+  add_slices(buffers, num_slices(a.lists.num_rows), size, packed);
+  unpack(packed, a.num_weight_rows, a.channels, kMaxVectors, grad_weight);
 }
 
 template <typename T>

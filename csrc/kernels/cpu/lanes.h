@@ -1,4 +1,5 @@
-// SIMD lanes for the bodies of `codebook.h`, for the instruction set POINTSEG_ISA. To be included by
+// SIMD lanes for the bodies of `codebook.h`, for the instruction set POINTSEG_ISA. To be included
+// by
 // `*_isa.cpp` alone: the types differ by instruction set, so their code must not be shared.
 #pragma once
 
@@ -8,7 +9,9 @@ namespace pointseg::cpu::POINTSEG_ISA {
 
 #if defined(__AVX512F__)
 constexpr int kLaneBytes = 64;
-constexpr int kMaxVectors = 6;  // more of them do not stay in registers
+// Four vectors of 81 taps are 20 KiB of weights, which the first-level cache keeps; more than six
+// would not stay in registers.
+constexpr int kMaxVectors = 4;
 #elif defined(__AVX2__)
 constexpr int kLaneBytes = 32;
 constexpr int kMaxVectors = 4;
@@ -22,8 +25,7 @@ template <typename T, int kWidth, int V>
 struct Lanes {
   static constexpr int kCount = kWidth * V;
   typedef T Vec __attribute__((vector_size(kWidth * sizeof(T))));
-  typedef T Loose
-      __attribute__((vector_size(kWidth * sizeof(T)), aligned(alignof(T)), may_alias));
+  typedef T Loose __attribute__((vector_size(kWidth * sizeof(T)), aligned(alignof(T)), may_alias));
 
   Vec v[V];
 
@@ -59,27 +61,27 @@ struct Lanes {
   }
 };
 
-// fn.template operator()<Lanes>(first) over [0, count): as many full vectors at a time as
-// `max_vectors` allows, then ever narrower ones. Every element is its own sum, so results do not
+// fn.template operator()<Lanes>(first) over [0, count): up to `max_vectors` full vectors at a time,
+// then ever narrower ones. Every element is its own sum, so results do not
 // depend on how the range is cut.
 template <typename T, int kWidth, class F>
 void over_lanes_of_width(int64_t& first, int64_t count, int max_vectors, const F& fn) {
   while (first + kWidth <= count) {
-    int64_t vectors = (count - first) / kWidth;
-    if (vectors > max_vectors) vectors = max_vectors;
+    // As few pieces as there must be, and these of about equal size.
+    const int64_t left = (count - first) / kWidth;
+    const int64_t pieces = (left + max_vectors - 1) / max_vectors;
+    const int64_t vectors = (left + pieces - 1) / pieces;
     switch (vectors) {
-#define POINTSEG_LANES(V)                                     \
-  case V:                                                     \
-    if constexpr (V <= kMaxVectors) {                         \
-      fn.template operator()<Lanes<T, kWidth, V>>(first);     \
-    }                                                         \
+#define POINTSEG_LANES(V)                                 \
+  case V:                                                 \
+    if constexpr (V <= kMaxVectors) {                     \
+      fn.template operator()<Lanes<T, kWidth, V>>(first); \
+    }                                                     \
     break;
       POINTSEG_LANES(1)
       POINTSEG_LANES(2)
       POINTSEG_LANES(3)
       POINTSEG_LANES(4)
-      POINTSEG_LANES(5)
-      POINTSEG_LANES(6)
 #undef POINTSEG_LANES
     }
     first += vectors * kWidth;
