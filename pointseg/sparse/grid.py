@@ -170,7 +170,7 @@ class VoxelGrid:
     def region_map(self, regions: RegionSet) -> RegionMap:
         """The occupied taps of a codebook's regions around every voxel. Found once."""
         if regions not in self._region_maps:
-            maps = [self.kernel_map(region.spec) for region in regions]
+            maps = {region.spec: self.kernel_map(region.spec) for region in regions}
             self._region_maps[regions] = RegionMap.build(regions, maps)
         return self._region_maps[regions]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from pointseg.ops import codebook_logits, region_map
 from pointseg.sparse.kernel_map import KernelMap
 from pointseg.sparse.region import RegionSet
+from pointseg.sparse.spec import KernelSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,27 +46,30 @@ class RegionMap:
     _shares: list[Tensor] = field(default_factory=list, repr=False)
 
     @classmethod
-    def build(cls, regions: RegionSet, maps: list[KernelMap]) -> RegionMap:
-        """Join the full kernel maps of all entries, one per region, on one grid."""
-        segments, first = [], 0
-        for region, kmap in zip(regions, maps, strict=True):
-            listed = torch.tensor(region.listed_taps, device=kmap.segments.device)
-            segments.append(kmap.segments[:, listed] + first)
-            first += kmap.num_pairs
+    def build(cls, regions: RegionSet, maps: Mapping[KernelSpec, KernelMap]) -> RegionMap:
+        """Join the full kernel maps of the regions' kernels, all on one grid."""
+        parts = list(maps.values())
+        device, num_voxels = parts[0].in_rows.device, parts[0].num_out
+        ends = accumulate((kmap.num_pairs for kmap in parts), initial=0)
+        first = dict(zip(maps, ends, strict=False))  # of the joined pairs
+        segments = [
+            maps[region.spec].segments[:, torch.tensor(region.listed_taps, device=device)]
+            + first[region.spec]
+            for region in regions
+        ]
         lists = region_map(
-            torch.cat([kmap.in_rows for kmap in maps]),
-            torch.cat([kmap.out_rows for kmap in maps]),
+            torch.cat([kmap.in_rows for kmap in parts]),
+            torch.cat([kmap.out_rows for kmap in parts]),
             torch.cat(segments, dim=1),
-            maps[0].num_out,
+            num_voxels,
         )
-        device = maps[0].in_rows.device
         rows, mirrored = _weight_rows(regions)
-        ends = accumulate(len(region.listed_taps) for region in regions)
+        listed = accumulate(len(region.listed_taps) for region in regions)
         rows_of, mirrored_rows_of, entry_ends = (
             torch.tensor(list(table), dtype=torch.int32, device=device)
-            for table in (rows, mirrored, ends)
+            for table in (rows, mirrored, listed)
         )
-        return cls(regions, maps[0].num_out, *lists, rows_of, mirrored_rows_of, entry_ends)
+        return cls(regions, num_voxels, *lists, rows_of, mirrored_rows_of, entry_ends)
 
     @property
     def num_entries(self) -> int:
