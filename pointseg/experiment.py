@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -45,6 +45,11 @@ def load_config(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Expe
     """Read a configuration, apply ``key.path=value`` overrides, check all that needs no data."""
     path = find_config(path_or_name)
     config = configuration.load(ExperimentConfig, path, overrides)
+    try:
+        options = models.inline_files(config.model.options)
+    except ValueError as error:
+        raise ConfigError(f"{path}: model: {error}") from error
+    config = replace(config, model=replace(config.model, options=options))
     check_config(config, str(path))
     return config
 

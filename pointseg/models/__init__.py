@@ -5,7 +5,7 @@ plain data. It maps a `SparseTensor` to voxel logits ``[N, num_classes]`` and de
 geometry: ``model.geometry() -> GeometryPlan``.
 """
 
-from pointseg.models.codebook_options import CodebookOptions
+from pointseg.models.codebook_options import CodebookOptions, inline_files
 from pointseg.models.codedvtr import CodedVTR, CodedVTRConfig
 from pointseg.models.minkunet import MinkUNet, MinkUNetConfig
 from pointseg.models.registry import MODELS, PRESETS, build_model
@@ -25,4 +25,5 @@ __all__ = [
     "UNet",
     "UNetConfig",
     "build_model",
+    "inline_files",
 ]

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pointseg.models.options import check_names
 from pointseg.nn import ChoiceConfig, CodebookConfig, PriorConfig, TemperatureConfig
 from pointseg.sparse import KernelSpec, Region, RegionSet, cubes
 
-if TYPE_CHECKING:
-    from pointseg.geometry import StageRegions
-
 PUBLISHED_REGIONS = cubes(2, 1, 3)
 """The entries of the published network, in its order: 3^3 cubes of dilation 2, 1 and 3."""
 
 _REGION_KEYS = ["size", "dilation", "shape", "taps"]
+_STAGE_KEYS = ["entries", "mean", "std"]
+
+
+@dataclass(frozen=True)
+class FittedRegions:
+    """Regions of one stride, mean and deviation of the share of each that is occupied there."""
+
+    regions: RegionSet
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -27,9 +34,10 @@ class CodebookOptions:
     expansion: e; values have e times the width of the stage.
     regions: one region per entry, of every stage: a `RegionSet`, or a list of mappings with
         ``size`` (3), ``dilation`` (1), ``shape`` ("cube" or "cross") and ``taps`` (indices of the
-        taps that exist; all where left out). By default `PUBLISHED_REGIONS`.
-    regions_file: instead of `regions`, a file of `pointseg.geometry`: regions for each stride, and
-        with them the mean and deviation of their occupied shares, which a prior is standardised by.
+        taps that exist; all where left out). Or stride -> ``{entries, mean, std}``: such a list for
+        each stride, and what a prior standardises its occupied shares by. By default
+        `PUBLISHED_REGIONS`.
+    regions_file: instead of `regions`, a file of `pointseg.geometry` with these for each stride.
     query, choice, temperature, prior: see `CodebookConfig`.
 
     Raises ValueError or TypeError that names the field.
@@ -37,7 +45,7 @@ class CodebookOptions:
 
     heads: int = 8
     expansion: int = 2
-    regions: RegionSet | None = None
+    regions: RegionSet | Mapping[int, FittedRegions] | None = None
     regions_file: str | None = None
     query: str = "conv"
     choice: ChoiceConfig = field(default_factory=ChoiceConfig)
@@ -49,17 +57,22 @@ class CodebookOptions:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"codebook.{name} must be a positive integer, got {value!r}")
-        if self.regions is not None and self.regions_file is not None:
-            raise ValueError(
-                "codebook.regions and codebook.regions_file exclude each other; leave one out"
-            )
-        if self.regions is not None and not isinstance(self.regions, RegionSet):
+        if self.regions_file is not None:
+            if self.regions is not None:
+                raise ValueError(
+                    "codebook.regions and codebook.regions_file exclude each other; leave one out"
+                )
+            object.__setattr__(self, "regions", _read_stages(read_file(self.regions_file)))
+        elif isinstance(self.regions, Mapping):
+            object.__setattr__(self, "regions", _read_stages(self.regions))
+        elif self.regions is not None and not isinstance(self.regions, RegionSet):
             object.__setattr__(self, "regions", read_regions(self.regions))
 
     def at_strides(self, strides: Iterable[int]) -> dict[int, CodebookConfig]:
-        """The settings of the blocks at each stride; reads `regions_file` where there is one."""
+        """The settings of the blocks at each stride."""
+        everywhere = self.regions if isinstance(self.regions, RegionSet) else PUBLISHED_REGIONS
         common = CodebookConfig(
-            regions=self.regions or PUBLISHED_REGIONS,
+            regions=everywhere,
             heads=self.heads,
             expansion=self.expansion,
             query=self.query,
@@ -67,26 +80,80 @@ class CodebookOptions:
             temperature=self.temperature,
             prior=self.prior,
         )
-        if self.regions_file is None:
+        if not isinstance(self.regions, Mapping):
             return dict.fromkeys(strides, common)
-        return {stride: self._fitted(common, stage) for stride, stage in self._stages(strides)}
+        stages = self.regions
+        missing = [stride for stride in strides if stride not in stages]
+        if missing:
+            source = "regions" if self.regions_file is None else "regions_file"
+            raise ValueError(
+                f"codebook.{source}: no regions for stride {missing[0]}, only for "
+                f"{', '.join(map(str, stages))}; fit them with `pointseg fit-regions --strides`"
+            )
+        return {stride: self._fitted(common, stages[stride]) for stride in strides}
 
-    def _stages(self, strides: Iterable[int]) -> list[tuple[int, StageRegions]]:
-        assert self.regions_file is not None
-        # Other models need nothing of pointseg.geometry.
-        from pointseg.geometry import load_regions
-
-        try:
-            file = load_regions(self.regions_file)
-            return [(stride, file.stage(stride)) for stride in strides]
-        except (FileNotFoundError, ValueError) as error:
-            raise ValueError(f"codebook.regions_file: {error}") from error
-
-    def _fitted(self, common: CodebookConfig, stage: StageRegions) -> CodebookConfig:
+    def _fitted(self, common: CodebookConfig, stage: FittedRegions) -> CodebookConfig:
         prior = self.prior
         if prior.name != "none" and prior.mean is None:
             prior = replace(prior, mean=stage.mean, std=stage.std)
         return replace(common, regions=stage.regions, prior=prior)
+
+
+def inline_files(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a model with what ``codebook.regions_file`` holds in place of its name.
+
+    So a configuration that is kept with a checkpoint needs no other file.
+    """
+    codebook = options.get("codebook")
+    if not isinstance(codebook, Mapping) or codebook.get("regions_file") is None:
+        return dict(options)
+    if codebook.get("regions") is not None:
+        return dict(options)  # refused where the model is built
+    rest = {name: value for name, value in codebook.items() if name != "regions_file"}
+    return {**options, "codebook": {**rest, "regions": read_file(codebook["regions_file"])}}
+
+
+def read_file(path: str) -> dict[int, dict[str, Any]]:
+    """What a file of `pointseg.geometry` says of each stride, as plain data."""
+    # Other models need nothing of pointseg.geometry.
+    from pointseg.geometry import load_regions
+
+    try:
+        file = load_regions(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(f"codebook.regions_file: {error}") from error
+    return {
+        stage.stride: {
+            "entries": [_as_data(region) for region in stage.regions],
+            "mean": list(stage.mean),
+            "std": list(stage.std),
+        }
+        for stage in file.stages
+    }
+
+
+def _as_data(region: Region) -> dict[str, Any]:
+    spec = region.spec
+    data = {"size": spec.size, "dilation": spec.dilation, "shape": spec.shape}
+    return data if region.is_full else {**data, "taps": list(region.taps)}
+
+
+def _read_stages(stages: Mapping[Any, Any]) -> dict[int, FittedRegions]:
+    found = {}
+    for stride, stage in stages.items():
+        where = f"codebook.regions[{stride!r}]"
+        if isinstance(stage, FittedRegions):
+            found[stride] = stage
+            continue
+        if not isinstance(stride, int) or not isinstance(stage, Mapping):
+            raise TypeError(f"{where}: expected stride -> {{entries, mean, std}}, got {stage!r}")
+        check_names(stage, _STAGE_KEYS, where)
+        missing = [name for name in _STAGE_KEYS if name not in stage]
+        if missing:
+            raise ValueError(f"{where} needs {', '.join(missing)}")
+        regions = read_regions(stage["entries"])
+        found[stride] = FittedRegions(regions, tuple(stage["mean"]), tuple(stage["std"]))
+    return found
 
 
 def read_regions(entries: Any) -> RegionSet:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pointseg.geometry import RegionFile, StageRegions, save_regions
-from pointseg.models import CodedVTR, CodedVTRConfig, build_model
+from pointseg.models import CodedVTR, CodedVTRConfig, build_model, inline_files
 from pointseg.nn import BasicBlock, Bottleneck, CodebookBlock, record_choices
 from pointseg.sparse import SparseTensor, VoxelGrid, cubes
 from tests.models.networks import OpNames, gradients, with_running_statistics
@@ -127,6 +127,20 @@ def test_regions_of_a_file_go_to_the_stages_of_their_strides(tmp_path) -> None:
         )  # fmt: skip
     with pytest.raises(ValueError, match=r"regions_file: .*missing\.json"):
         thin(regions_file=str(tmp_path / "missing.json"))
+
+    # Inlined, the options build the same network when the file is gone.
+    options = {"codebook": {"heads": 4, "regions_file": str(path), "prior": "product"}}
+    inlined = inline_files(options)
+    path.unlink()
+    assert "regions_file" in options["codebook"]
+    again = build_model("codedvtr", 3, 5, **{**THIN, **inlined})
+    assert again.config.codebook.at_strides([2]) == model.config.codebook.at_strides([2])
+    again.load_state_dict(model.state_dict())
+    assert inline_files(inlined) == inlined
+    with pytest.raises(ValueError, match=r"codebook.regions\[2\] needs std"):
+        thin(regions={2: {"entries": [{}], "mean": [0.1]}})
+    with pytest.raises(TypeError, match=r"codebook.regions\['a'\]: expected stride"):
+        thin(regions={"a": {}})
 
 
 @pytest.mark.parametrize(
