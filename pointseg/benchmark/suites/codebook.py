@@ -13,6 +13,7 @@ from pointseg.benchmark.inputs import Room
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Case, Function, Options, memory_row, time_row
 from pointseg.nn import BasicBlock, CodebookBlock, CodebookConfig, SparseModule
+from pointseg.nn.choice import entry_softmax
 from pointseg.sparse import RegionSet, SparseTensor, VoxelGrid, cubes
 
 REGIONS = cubes(2, 1, 3)
@@ -106,7 +107,7 @@ class Problem:
         return ops.codebook_logits(q, scale, self.rmap)
 
     def _ours(self, v: Tensor, q: Tensor, weight: Tensor) -> Tensor:
-        choice = self._our_logits(q, weight).softmax(dim=2)
+        choice = entry_softmax(self._our_logits(q, weight))
         return ops.codebook_attention(v, choice, weight, self.rmap)
 
     def _other(self, v: Tensor, q: Tensor, weight: Tensor) -> Tensor:
