@@ -45,12 +45,17 @@ def load_config(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Expe
     """Read a configuration, apply ``key.path=value`` overrides, check all that needs no data."""
     path = find_config(path_or_name)
     config = configuration.load(ExperimentConfig, path, overrides)
+    return _complete(config, str(path))
+
+
+def _complete(config: ExperimentConfig, source: str) -> ExperimentConfig:
+    """The configuration with other files inlined, checked."""
     try:
-        options = models.inline_files(config.model.options)
+        options = models.inline_files(config.model.options, config.data.voxel_size_m)
     except ValueError as error:
-        raise ConfigError(f"{path}: model: {error}") from error
+        raise ConfigError(f"{source}: model: {error}") from error
     config = replace(config, model=replace(config.model, options=options))
-    check_config(config, str(path))
+    check_config(config, source)
     return config
 
 
@@ -188,5 +193,4 @@ def checkpoint_config(
 ) -> ExperimentConfig:
     """The configuration that a checkpoint holds, with overrides."""
     config = configuration.from_dict(ExperimentConfig, checkpoint.config, str(path), overrides)
-    check_config(config, str(path))
-    return config
+    return _complete(config, str(path))

@@ -226,6 +226,17 @@ def test_two_configurations_are_compared_cut_and_gone_on_with(
     assert compare.main([*argv, "--set", "optimizer.lr=0.5"]) == 2
     assert "plain/seed0 was trained with other settings" in capsys.readouterr().err
 
+    # The same folder with other rooms in it: neither a finished run nor a cut one may pass for it.
+    names = (rooms / "meta" / "scannetv2_train.txt").read_text().split()
+    monkeypatch.setattr(compare, "_scenes", lambda config: {"train": names[:1], "val": ["x"]})
+    assert compare.main(argv) == 2
+    assert "plain/seed0 was trained with other settings or on other scenes" in (
+        capsys.readouterr().err
+    )
+    (work / "plain" / "seed0" / "result.json").unlink()
+    assert compare.main(argv) == 2
+    assert "plain/seed0 was begun with other settings or scenes" in capsys.readouterr().err
+
 
 def test_the_default_configurations_are_a_fair_pair(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()

@@ -86,6 +86,10 @@ def comparison_text(
     """
     assert [run.seed for run in first] == [run.seed for run in second]
     scored = first[0]
+    for run in (*first, *second):
+        same = ("num_scenes", "num_points", "protocol")
+        if any(getattr(run, name) != getattr(scored, name) for name in same):
+            raise ValueError(f"{run.config}, seed {run.seed}: scored on other scenes than the rest")
     parts = [
         f"```console\n{command}\n```",
         f"{scored.num_scenes} unseen scenes, {scored.num_points:,} raw points "

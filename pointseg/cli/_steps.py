@@ -35,7 +35,10 @@ def make_rooms(clock: Clock, folder: Path, num_train: int, num_val: int, seed: i
 def train_or_go_on(
     clock: Clock, name: str, config: str, run: Path, changes: Sequence[str], *options: object
 ) -> None:
-    """Train a configuration in `run`, from the checkpoint there on where there is one."""
+    """Train a configuration in `run`, from the checkpoint there on where there is one.
+
+    ValueError where the checkpoint has other settings.
+    """
     if _is_started(run, config, changes):
         what: tuple[object, ...] = ("--resume", run)
     else:
@@ -55,7 +58,7 @@ def _is_started(run: Path, config: str, changes: Sequence[str]) -> bool:
         return False
     if load_checkpoint(path).config != configuration.to_dict(load_config(config, changes)):
         raise ValueError(
-            f"{run} was trained with other settings than these: remove {run.parent}, or choose "
-            "another folder"
+            f"{run} was trained with other settings than these: remove it, or work in another "
+            "folder"
         )
     return True

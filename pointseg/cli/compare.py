@@ -32,13 +32,14 @@ from pointseg.cli._trained import chosen_device
 from pointseg.engine.checkpoint import CHECKPOINT_DIR, LAST_NAME, load_checkpoint
 from pointseg.engine.run_directory import METRICS_FILE
 from pointseg.evaluation.files import written_whole
-from pointseg.experiment import ExperimentConfig, load_config, load_trained
+from pointseg.experiment import ExperimentConfig, build_dataset, load_config, load_trained
 
 CONFIGS = ("synthetic_tr_minkunet", "synthetic_tr")
 SEEDS = (0, 1, 2)
 ROOMS = (200, 28)  # training, unseen
 ROOM_SEED = 0
 RESULT_FILE = "result.json"
+SETTINGS_FILE = "settings.json"
 COMPARISON_FILE = "compare.json"
 # What may differ between two configurations that are compared.
 OWN_KEYS = ("name", "output_dir", "model", "optimizer")
@@ -172,12 +173,13 @@ def _one_run(
 ) -> RunResult:
     """Train and score one configuration with one seed, unless that is done."""
     config = load_config(given, changes)
-    settings = configuration.to_dict(config)
+    settings = {**configuration.to_dict(config), "scenes": _scenes(config)}
     done = _finished(folder, settings)
     name = f"{config.name}, seed {config.train.seed}"
     if done is not None:
         print(f"\n== {name}: mIoU {done.mean_iou:.3f}, from {folder}")
         return done
+    _claim(folder, settings)
     checkpoint = folder / CHECKPOINT_DIR / LAST_NAME
     options = ("--device", device_name)
     train_or_go_on(clock, f"training {name}", given, folder, changes, *options)
@@ -212,6 +214,30 @@ def _one_run(
     return result
 
 
+def _scenes(config: ExperimentConfig) -> dict[str, list[str]]:
+    """The scenes of both splits: a folder may get others under the same name."""
+    return {
+        split: list(build_dataset(config, split, training=False).scene_ids)
+        for split in (config.data.train_split, config.data.val_split)
+    }
+
+
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Note what a run is of before it begins; ValueError where it has begun with something else."""
+    path = folder / SETTINGS_FILE
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != _plain(settings):
+        raise ValueError(
+            f"{folder} was begun with other settings or scenes than these: remove it, or choose "
+            "another --work"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(path, settings)
+
+
+def _plain(settings: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(settings))
+
+
 def _finished(folder: Path, settings: dict[str, Any]) -> RunResult | None:
     """The result that a run left; ValueError if it has other settings."""
     path = folder / RESULT_FILE
@@ -222,10 +248,10 @@ def _finished(folder: Path, settings: dict[str, Any]) -> RunResult | None:
         result, known = RunResult(**document["result"]), document["settings"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a result of this version; remove {folder}") from error
-    if known != json.loads(json.dumps(settings)):
+    if known != _plain(settings):
         raise ValueError(
-            f"{folder} was trained with other settings than these: remove it, or choose another "
-            "--work"
+            f"{folder} was trained with other settings or on other scenes than these: remove it, "
+            "or choose another --work"
         )
     return result
 

@@ -25,7 +25,7 @@ from pointseg.evaluation import (
     write_labels,
 )
 from pointseg.evaluation.choice_files import choices_path, write_choices
-from pointseg.evaluation.choices import codebook_stages, predict_points_and_choices
+from pointseg.evaluation.choices import predict_points_and_choices, stage_regions
 from pointseg.evaluation.files import refuse_existing
 from pointseg.evaluation.label_files import label_paths
 from pointseg.experiment import build_loader
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     trained = load_model(args)
-    stages = codebook_stages(trained.model) if args.choices else {}
+    stages = stage_regions(trained.model) if args.choices else {}
     split = args.split or trained.config.data.val_split
     dataset = open_split(trained, split)
     outputs = [p for scene in dataset.scene_ids for p in label_paths(args.out, scene, args.format)]

@@ -75,14 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     scenes.add_argument("--seed", type=int, default=0, help="of draws and clusters (default: 0)")
     regions = parser.add_argument_group("which regions")
-    regions.add_argument(
-        "--entries", type=int, default=3, metavar="D", help="regions a stride (default: 3)"
-    )
-    regions.add_argument("--taps", type=int, default=27, help="taps of a region (default: 27)")
-    regions.add_argument(
-        "--kernel", type=int, default=5, metavar="SIZE", help="cube they are of (default: 5)"
-    )
-    regions.add_argument("--dilation", type=int, default=1, help="of that cube (default: 1)")
+    regions.add_argument("--entries", type=int, metavar="D", help="regions a stride (default: 3)")
+    regions.add_argument("--taps", type=int, help="taps of a region (default: 27)")
+    regions.add_argument("--kernel", type=int, metavar="SIZE", help="cube they are of (default: 5)")
+    regions.add_argument("--dilation", type=int, help="of that cube (default: 1)")
     regions.add_argument("--symmetric", action="store_true", help="take taps with their mirrors")
     regions.add_argument(
         "--fixed",
@@ -100,13 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     refuse_existing([path for path in (args.out, args.page) if path is not None], args.overwrite)
     fixed = None if args.fixed is None else cubes(*(args.fixed or DEFAULT_CUBES))
-    settings = FitSettings(
-        entries=args.entries,
-        taps=args.taps,
-        kernel=KernelSpec(args.kernel, dilation=args.dilation),
-        symmetric=args.symmetric,
-        seed=args.seed,
-    )
+    settings = _settings(args)
     if args.voxels < 1:
         raise ValueError(f"--voxels: expected at least 1, got {args.voxels}")
     strides = tuple(sorted(set(args.strides)))
@@ -131,6 +121,22 @@ def run(args: argparse.Namespace) -> int:
     if args.page is not None:
         print(f"wrote {write_regions_page(args.page, file, args.overwrite)}")
     return 0
+
+
+def _settings(args: argparse.Namespace) -> FitSettings:
+    """What is fitted; ValueError where --fixed leaves nothing of that to say."""
+    fitting = {
+        "entries": args.entries,
+        "taps": args.taps,
+        "kernel": args.kernel,
+        "dilation": args.dilation,
+    }
+    given = {name: value for name, value in fitting.items() if value is not None}
+    if args.fixed is not None and (given or args.symmetric):
+        name = next(iter(given), "symmetric")
+        raise ValueError(f"--{name} is about fitting, and --fixed fits nothing: leave one out")
+    kernel = KernelSpec(given.pop("kernel", 5), dilation=given.pop("dilation", 1))
+    return FitSettings(kernel=kernel, symmetric=args.symmetric, seed=args.seed, **given)
 
 
 def _stages(

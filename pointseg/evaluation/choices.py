@@ -7,7 +7,6 @@ chose is the mean over its codebook blocks, whose entries share their regions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,8 +17,8 @@ from torch import Tensor
 
 from pointseg import nn
 from pointseg.evaluation.inference import predict_points
-from pointseg.ops import voxel_keys
-from pointseg.sparse import Region, VoxelGrid
+from pointseg.nn.choice_record import choice_entropy
+from pointseg.sparse import Region, containing_rows
 
 if TYPE_CHECKING:
     from pointseg.data import SegBatch
@@ -60,7 +59,7 @@ class StageChoice:
         return len(self.entry)
 
 
-def codebook_stages(model: torch.nn.Module) -> dict[str, tuple[str, ...]]:
+def stage_regions(model: torch.nn.Module) -> dict[str, tuple[str, ...]]:
     """The stages of a model that have codebook blocks, each with its regions in words.
 
     Raises
@@ -121,9 +120,9 @@ def predict_points_and_choices(
     Raises
     ------
     ValueError
-        As :func:`codebook_stages` and `predict_points`.
+        As :func:`stage_regions` and `predict_points`.
     """
-    stages = codebook_stages(model)
+    stages = stage_regions(model)
     with nn.record_choices(model) as records:
         predictions = predict_points(model, batch)
     scenes: list[dict[str, StageChoice]] = [{} for _ in predictions]
@@ -169,39 +168,8 @@ def summarize_choice(choices: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]
     """
     blocks = [choice.detach().float().clamp(min=0.0) for choice in choices]
     mean = torch.stack(blocks).mean(dim=0)
-    entropy = torch.stack([torch.special.entr(a).sum(dim=2).mean(dim=1) for a in blocks]).mean(0)
-    # straight-through choices add up to one only up to rounding
-    entropy = entropy.clamp(0.0, math.log(mean.shape[2]))
+    entropy = torch.stack([choice_entropy(a).mean(dim=1) for a in blocks]).mean(dim=0)
     return mean.mean(dim=1).argmax(dim=1), entropy, mean.argmax(dim=2)
-
-
-def containing_rows(fine: VoxelGrid, coarse: VoxelGrid) -> Tensor:
-    """The row of the voxel of ``coarse`` that contains each voxel of ``fine``.
-
-    The coordinates of ``fine`` are rounded down to multiples of the stride of ``coarse``, as
-    `VoxelGrid.downsample` does.
-
-    Returns
-    -------
-    int64 [N] on the device of the grids.
-
-    Raises
-    ------
-    ValueError
-        If a voxel of ``fine`` lies in none of ``coarse``.
-    """
-    coords = fine.coords.clone()
-    stride = coarse.stride
-    coords[:, 1:] = torch.div(coords[:, 1:], stride, rounding_mode="floor") * stride
-    keys = voxel_keys(coords)
-    found = torch.searchsorted(coarse.sorted_keys, keys)
-    inside = torch.isin(keys, coarse.sorted_keys)
-    if not bool(inside.all()):
-        missing = fine.coords[~inside][0].tolist()
-        raise ValueError(
-            f"coarse: no voxel of {coarse} contains (batch, x, y, z) = {tuple(missing)} of {fine}"
-        )
-    return coarse.order.long()[found]
 
 
 def check_rows(choices: Mapping[str, StageChoice], num_points: int) -> None:

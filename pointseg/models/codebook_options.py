@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -99,10 +100,11 @@ class CodebookOptions:
         return replace(common, regions=stage.regions, prior=prior)
 
 
-def inline_files(options: Mapping[str, Any]) -> dict[str, Any]:
+def inline_files(options: Mapping[str, Any], voxel_size_m: float | None = None) -> dict[str, Any]:
     """Options of a model with what ``codebook.regions_file`` holds in place of its name.
 
-    So a configuration that is kept with a checkpoint needs no other file.
+    So a configuration that is kept with a checkpoint needs no other file. ValueError for a file of
+    voxels of another size than `voxel_size_m`: regions and shares belong to a size.
     """
     codebook = options.get("codebook")
     if not isinstance(codebook, Mapping) or codebook.get("regions_file") is None:
@@ -110,10 +112,13 @@ def inline_files(options: Mapping[str, Any]) -> dict[str, Any]:
     if codebook.get("regions") is not None:
         return dict(options)  # refused where the model is built
     rest = {name: value for name, value in codebook.items() if name != "regions_file"}
-    return {**options, "codebook": {**rest, "regions": read_file(codebook["regions_file"])}}
+    return {
+        **options,
+        "codebook": {**rest, "regions": read_file(codebook["regions_file"], voxel_size_m)},
+    }
 
 
-def read_file(path: str) -> dict[int, dict[str, Any]]:
+def read_file(path: str, voxel_size_m: float | None = None) -> dict[int, dict[str, Any]]:
     """What a file of `pointseg.geometry` says of each stride, as plain data."""
     # Other models need nothing of pointseg.geometry.
     from pointseg.geometry import load_regions
@@ -122,6 +127,11 @@ def read_file(path: str) -> dict[int, dict[str, Any]]:
         file = load_regions(path)
     except (FileNotFoundError, ValueError) as error:
         raise ValueError(f"codebook.regions_file: {error}") from error
+    if voxel_size_m is not None and not math.isclose(file.voxel_size_m, voxel_size_m):
+        raise ValueError(
+            f"codebook.regions_file: {path} is of voxels of {file.voxel_size_m:g} m, the data have "
+            f"{voxel_size_m:g} m; fit regions at that size with `pointseg fit-regions`"
+        )
     return {
         stage.stride: {
             "entries": [_as_data(region) for region in stage.regions],
@@ -181,6 +191,7 @@ def _read_region(index: int, entry: Any) -> Region:
             dilation=entry.get("dilation", 1),
             shape=entry.get("shape", "cube"),
         )
-        return Region(spec, tuple(entry.get("taps") or ()))
-    except ValueError as error:
+        taps = entry.get("taps")
+        return Region(spec) if taps is None else Region(spec, tuple(taps))
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial, reduce
-from operator import add
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,8 +16,8 @@ from pointseg.nn import ChoiceStatistics, CodebookBlock, CodebookConfig, SparseM
 CODEBOOK = "codebook"
 BLOCK_NAMES = (*CONVOLUTION_KINDS, CODEBOOK)
 
-# A stage is said to have collapsed below this perplexity, or where an entry has less than this
-# share of the choices.
+# A codebook is said to have collapsed below this perplexity, or where an entry has less than this
+# share of the choices and less than a tenth of an equal share.
 MIN_PERPLEXITY = 1.2
 MIN_USAGE = 0.01
 
@@ -91,7 +90,7 @@ class CodebookUNet(UNet):
 
     def __init__(self, in_channels: int, num_classes: int, config: CodebookUNetConfig) -> None:
         super().__init__(in_channels, num_classes, config)
-        self._recent: dict[str, ChoiceStatistics] = {}
+        self._recent: dict[str, ChoiceStatistics] = {}  # of each block, for warnings
 
     def codebook_stages(self) -> dict[str, list[CodebookBlock]]:
         """Codebook blocks of each stage that has any, by the stage's name (``encoder.1``)."""
@@ -114,8 +113,8 @@ class CodebookUNet(UNet):
 
         Terms are means over the blocks that have them, so that their weight does not depend on the
         depth. Numbers are means over the blocks of a stage, named ``codebook/<stage>/...``:
-        ``usage_min`` (share of the least used entry), ``perplexity`` (1 to D), ``entropy`` (nats),
-        ``temperature``.
+        ``usage_<d>`` (share of the choices that entry d has), ``usage_min`` (that of the least
+        used one), ``perplexity`` (1 to D), ``entropy`` (nats), ``temperature``.
         """
         terms: dict[str, list[Tensor]] = {}
         scalars: dict[str, float] = {}
@@ -128,32 +127,37 @@ class CodebookUNet(UNet):
         temperatures = iter(_floats([block.temperature for block in blocks]))
         for stage, members in stages.items():
             statistics = [next(host) for _ in members]
-            known = [self._recent[stage]] if stage in self._recent else []
-            self._recent[stage] = reduce(add, [*known, *statistics])
+            for index, of_block in enumerate(statistics):
+                name = f"{stage}.blocks.{index}"
+                before = self._recent.get(name)
+                self._recent[name] = of_block if before is None else before + of_block
             numbers = _means([_block_numbers(s, next(temperatures)) for s in statistics])
             scalars |= {f"codebook/{stage}/{name}": value for name, value in numbers.items()}
         return {name: torch.stack(parts).mean() for name, parts in terms.items()}, scalars
 
     def warnings(self) -> dict[str, str]:
-        """Stages whose codebook has collapsed, in the training passes since this was last asked."""
+        """Blocks whose codebook has collapsed, in the training passes since this was last asked."""
         recent, self._recent = self._recent, {}
         found = {}
-        for stage, statistics in recent.items():
+        for block, statistics in recent.items():
             usage, perplexity = statistics.usage(), statistics.perplexity()
-            if len(usage) < 2 or (perplexity >= MIN_PERPLEXITY and min(usage) >= MIN_USAGE):
+            enough = min(MIN_USAGE, 0.1 / len(usage))
+            if len(usage) < 2 or (perplexity >= MIN_PERPLEXITY and min(usage) >= enough):
                 continue
             shares = ", ".join(f"{100 * share:.1f} %" for share in usage)
-            found[f"codebook/{stage}"] = (
-                f"{stage}: the codebook has collapsed (entries chosen: {shares}; perplexity "
-                f"{perplexity:.2f} of {len(usage)}); try a higher model.codebook.temperature, a "
-                "prior, or a lower learning rate"
+            found[f"codebook/{block}"] = (
+                f"{block}: the codebook has collapsed (entries chosen: {shares}; perplexity "
+                f"{perplexity:.2f} of {len(usage)}); try a higher "
+                "model.codebook.temperature.start or a lower optimizer.lr"
             )
         return found
 
 
 def _block_numbers(statistics: ChoiceStatistics, temperature: float) -> dict[str, float]:
+    usage = statistics.usage()
     return {
-        "usage_min": min(statistics.usage()),
+        **{f"usage_{entry}": share for entry, share in enumerate(usage)},
+        "usage_min": min(usage),
         "perplexity": statistics.perplexity(),
         "entropy": statistics.entropy(),
         "temperature": temperature,

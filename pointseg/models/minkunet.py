@@ -38,9 +38,6 @@ class MinkUNetConfig(UNetConfig):
 class MinkUNet(UNet):
     """MinkUNet of the shape given by a `MinkUNetConfig`; see `UNet`."""
 
-    def __init__(self, in_channels: int, num_classes: int, config: MinkUNetConfig) -> None:
-        super().__init__(in_channels, num_classes, config)
-
 
 _DEPTHS = {
     14: (1, 1, 1, 1, 1, 1, 1, 1),

@@ -68,7 +68,12 @@ def _nested(current: Any, option: Any, owner: str) -> Any:
         option = {"name": option}
     if not isinstance(option, Mapping):
         raise TypeError(f"{owner} must be a mapping with {', '.join(names)}, got {option!r}")
-    return updated(current, option, owner)
+    try:
+        return updated(current, option, owner)
+    except (TypeError, ValueError) as error:
+        if owner in str(error):
+            raise
+        raise type(error)(f"{owner}: {error}") from error
 
 
 def _is_value(value: Any) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pointseg import ops
-from pointseg.sparse import SparseTensor, VoxelGrid
+from pointseg.sparse import SparseTensor, VoxelGrid, containing_rows
 
 
 def voxels_to_points(x: SparseTensor, points: VoxelGrid) -> Tensor:
@@ -34,13 +34,5 @@ def points_to_voxels(feats: Tensor, points: VoxelGrid, coarse: VoxelGrid) -> Spa
     """
     if coarse is points:
         return SparseTensor(feats, coarse)
-    rows = parent_rows(points, coarse)
+    rows = containing_rows(points, coarse)
     return SparseTensor(ops.scatter_reduce(feats, rows, coarse.num_voxels, "mean"), coarse)
-
-
-def parent_rows(points: VoxelGrid, coarse: VoxelGrid) -> Tensor:
-    """int64 [P]: the row of `coarse`, a downsampling of `points`, in which each point lies."""
-    parents = points.coords.clone()
-    parents[:, 1:] = torch.div(parents[:, 1:], coarse.stride, rounding_mode="floor") * coarse.stride
-    rank = torch.searchsorted(coarse.sorted_keys, ops.voxel_keys(parents))
-    return coarse.order[rank].long()

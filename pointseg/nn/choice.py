@@ -34,7 +34,7 @@ class ChoiceConfig:
     code_dim: int = 8
     """Dimensions of a code of vq."""
     decay: float = 0.99
-    """Decay a step of the moving averages that the codes of vq are."""
+    """Decay of the moving averages that the codes of vq are, per forward pass in training."""
     commitment: float = 0.25
     """Factor of the loss of vq that draws vectors to their codes."""
     dead_below: float = 0.01
@@ -43,9 +43,13 @@ class ChoiceConfig:
     def __post_init__(self) -> None:
         if self.name not in STRATEGIES:
             raise ValueError(f"name: expected one of {', '.join(STRATEGIES)}, got {self.name!r}")
-        for field in ("k", "code_dim"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field}: expected at least 1, got {getattr(self, field)}")
+        if not isinstance(self.k, int) or self.k < 2:
+            raise ValueError(
+                f"k: expected an integer of at least 2, got {self.k!r}: a single kept entry has "
+                "the share 1 whatever its logit, and nothing learns to choose; use 'hard' for that"
+            )
+        if not isinstance(self.code_dim, int) or self.code_dim < 1:
+            raise ValueError(f"code_dim: expected a positive integer, got {self.code_dim!r}")
         if not 0.0 < self.decay < 1.0:
             raise ValueError(f"decay: expected a number between 0 and 1, got {self.decay}")
         if self.commitment < 0:
@@ -62,16 +66,19 @@ class TemperatureConfig:
     """
 
     start: float = 1.0
-    """At the first step."""
+    """In the first step."""
     end: float = 1.0
-    """At the last step, and whenever the trained model is used."""
+    """When the run is over. The trained model is used with that of the last step, whose progress
+    is one step short of 1.
+    """
     shape: str = "constant"
     """constant, linear, cosine or exponential between the two."""
 
     def __post_init__(self) -> None:
         for field in ("start", "end"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"{field}: must be positive, got {getattr(self, field)}")
+            value = getattr(self, field)
+            if not isinstance(value, (int, float)) or not value > 0:
+                raise ValueError(f"{field}: must be a positive number, got {value!r}")
         if self.shape not in SHAPES:
             raise ValueError(f"shape: expected one of {', '.join(SHAPES)}, got {self.shape!r}")
         if self.shape == "constant" and self.start != self.end:
@@ -144,12 +151,15 @@ class QuantizedChoice(nn.Module):
         self.last_commitment: Tensor | None = None
 
     def forward(self, feats: Tensor, temperature: Tensor) -> Tensor:
-        vectors = self.map(feats).float() if feats.element_size() == 2 else self.map(feats)
-        vectors = vectors.unflatten(1, (self.heads, -1))
-        found = self.quantizer(vectors)
+        vectors = self.map(feats).unflatten(1, (self.heads, -1))
+        # Distances of close codes are lost in 16 bits.
+        with torch.autocast(feats.device.type, enabled=False):
+            vectors = vectors.float() if vectors.element_size() == 2 else vectors
+            found = self.quantizer(vectors)
+        self.last_commitment = None
         if self.training:
             error = (vectors - found.nearest).square().sum(dim=2)
-            self.last_commitment = self.commitment * error.mean()
+            self.last_commitment = self.commitment * error.sum() / max(error.numel(), 1)
         return straight_through(found.code, entry_softmax(-found.distances / temperature))
 
 

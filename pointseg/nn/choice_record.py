@@ -29,19 +29,6 @@ class ChoiceRecord:
     choice: Tensor
     grid: VoxelGrid
 
-    @property
-    def stride(self) -> int:
-        """Stride of the voxels."""
-        return self.grid.stride
-
-    def entropy(self) -> Tensor:
-        """[N], in nats: the mean over heads of the entropy of the choice, 0 to ln D."""
-        return choice_entropy(self.choice).mean(dim=1)
-
-    def entry(self) -> Tensor:
-        """int64 [N]: the entry with the largest share, taken together over heads."""
-        return self.choice.mean(dim=1).argmax(dim=1)
-
 
 @dataclass(frozen=True, eq=False)
 class ChoiceStatistics:
@@ -87,7 +74,8 @@ class ChoiceStatistics:
 
 def choice_entropy(choice: Tensor) -> Tensor:
     """Entropy over entries in nats, [N, H] of choice [N, H, D]."""
-    return torch.special.entr(choice).sum(dim=2).clamp(min=0.0)
+    # Straight-through shares add up to one only up to rounding.
+    return torch.special.entr(choice).sum(dim=2).clamp(0.0, math.log(choice.shape[2]))
 
 
 @contextmanager
@@ -95,12 +83,15 @@ def record_choices(model: nn.Module) -> Iterator[Mapping[str, ChoiceRecord]]:
     """Keep the choices of every codebook block of `model` while the context lasts.
 
     Yields a mapping, module path of a block -> `ChoiceRecord` of its last forward pass, which
-    fills as the model runs. Empty for a model without codebook blocks.
+    fills as the model runs. Empty for a model without codebook blocks. RuntimeError where the model
+    is being recorded already.
     """
     blocks: dict[str, Any] = {
         name: module for name, module in model.named_modules() if hasattr(module, "recorder")
     }
     records: dict[str, ChoiceRecord] = {}
+    if any(block.recorder is not None for block in blocks.values()):
+        raise RuntimeError("record_choices: the choices of this model are being recorded already")
     for name, block in blocks.items():
         block.recorder = partial(records.__setitem__, name)
     try:

@@ -175,10 +175,12 @@ class CodebookBlock(SparseModule):
         return self.codebook.detach().unflatten(1, (self.config.heads, -1)).sum(dim=2)
 
     def training_terms(self) -> dict[str, Tensor]:
-        """Losses of the last forward pass in training."""
-        if isinstance(self.choice, QuantizedChoice) and self.choice.last_commitment is not None:
-            return {"commitment": self.choice.last_commitment}
-        return {}
+        """Losses of the last forward pass, if that was in training; to be asked once a pass."""
+        if not isinstance(self.choice, QuantizedChoice) or self.choice.last_commitment is None:
+            return {}
+        # Not kept: it holds the graph of the pass.
+        term, self.choice.last_commitment = self.choice.last_commitment, None
+        return {"commitment": term}
 
     def statistics(self) -> ChoiceStatistics:
         """How the last forward pass in training chose."""

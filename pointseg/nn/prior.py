@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 KINDS = ("none", "product", "learned")
@@ -71,13 +72,27 @@ class GeometryPrior(nn.Module):
         self.weight = nn.Parameter(torch.ones(heads)) if config.name == "learned" else None
 
     def forward(self, shares: Tensor) -> Tensor:
-        if self.training and self.is_running and shares.shape[0] > 1:
-            with torch.no_grad():
-                self.mean.lerp_(shares.mean(dim=0).to(self.mean), MOMENTUM)
-                self.var.lerp_(shares.var(dim=0).to(self.var), MOMENTUM)
+        if self.training and self.is_running:
+            self._update(shares)
         standard = (shares - self.mean) / (self.var.sqrt() + EPS)
         log_prior = (standard / self.temperature).log_softmax(dim=1)[:, None]
         return log_prior if self.weight is None else self.weight[:, None] * log_prior
+
+    @torch.no_grad()
+    def _update(self, shares: Tensor) -> None:
+        """Move the running statistics towards those of the batch, over the voxels of all ranks."""
+        shares = shares.double()
+        ones = shares.new_ones(shares.shape[0], 1)
+        sums = torch.cat([shares, shares.square(), ones], dim=1).sum(dim=0)
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(sums)
+        count = sums[-1]
+        total, squares = sums[:-1].chunk(2)
+        mean = total / count.clamp(min=1.0)
+        var = (squares - total * mean).clamp(min=0.0) / (count - 1.0).clamp(min=1.0)
+        momentum = MOMENTUM * (count > 1).to(self.mean)
+        self.mean.lerp_(mean.to(self.mean), momentum)
+        self.var.lerp_(var.to(self.var), momentum)
 
     def extra_repr(self) -> str:
         return f"temperature={self.temperature}, learned={self.weight is not None}"

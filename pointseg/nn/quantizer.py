@@ -61,7 +61,7 @@ class VectorQuantizer(nn.Module):
             - 2 * torch.einsum("nhm,hdm->nhd", vectors, codes)
             + codes.square().sum(dim=2)
         )
-        if self.training and vectors.shape[0]:
+        if self.training:
             self._update(vectors.detach(), index)
         return Quantized(index, codes[heads, index], distances)
 
@@ -76,7 +76,9 @@ class VectorQuantizer(nn.Module):
         weight = 1.0 - self.decay if started else 1.0  # the first batch is the average so far
         self.mean_counts.lerp_(counts, weight)
         self.mean_sums.lerp_(sums, weight)
-        self.codes.copy_(self.mean_sums / (self.mean_counts + SMOOTHING)[..., None])
+        moved = self.mean_sums / (self.mean_counts + SMOOTHING)[..., None]
+        # A code that nothing has ever chosen stays where it is.
+        self.codes.copy_(torch.where(self.mean_counts[..., None] > 0, moved, self.codes))
         self._seed_dead_codes(vectors)
 
     def _seed_dead_codes(self, vectors: Tensor) -> None:
@@ -84,9 +86,9 @@ class VectorQuantizer(nn.Module):
         dead = self.mean_counts < self.dead_below * average
         if not bool(dead.any()):
             return
-        rows = torch.randint(vectors.shape[0], dead.shape, device="cpu").to(vectors.device)
+        rows = torch.randint(max(len(vectors), 1), dead.shape, device="cpu").to(vectors.device)
         heads = torch.arange(dead.shape[0], device=vectors.device)[:, None]
-        seeds = vectors[rows, heads].to(self.codes.dtype)
+        seeds = vectors[rows, heads].to(self.codes.dtype) if len(vectors) else self.codes.clone()
         if _is_distributed():
             dist.broadcast(seeds, src=0)
         self.codes[dead] = seeds[dead]

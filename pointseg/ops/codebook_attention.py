@@ -6,14 +6,16 @@ Contract
   in order, of weight[k, c] * v[nbr(n, k), c])``; head h(c) of channel c: heads are contiguous runs
   of C / H channels.
 * One pass over the occupied taps of a voxel serves all entries (CodedVTR, CVPR 2022).
-* Where ``choice`` is exactly zero for all heads of some channels, the entry is skipped there, in
-  the forward pass and in the gradients of v and weight; an infinity or NaN behind it then does not
-  reach the result. The gradient of `choice` needs the sums of all entries and skips nothing.
+* Where ``choice`` is exactly zero for all heads of a voxel, the entry is not read, in the forward
+  pass and in the gradients of v and weight: an infinity or NaN behind it then does not reach the
+  result. (Where it is zero for some heads, it may be skipped for these.) The gradient of `choice`
+  needs the sums of all entries and skips nothing.
 * float32 and float64 compute in their own precision; float16 and bfloat16 are storage: sums are
   float32 and are rounded once, at the end.
 * Differentiable once in v, choice and weight. v, choice, weight and the map are kept; the rest is
   recomputed, so memory beyond inputs and outputs is of the order N * H * D, never of pairs times
-  channels.
+  channels; beside it, the weights once more, and in the backward pass at most 32 times with 8 rows
+  of D * C. 16-bit inputs are held in float32 as well.
 * Deterministic, forward and backward: the same bits for any number of threads, no atomics.
 * No voxels give an empty result and zero gradients.
 """

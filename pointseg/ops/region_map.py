@@ -5,7 +5,8 @@ Contract
 * ``taps[row_starts[n]:row_starts[n + 1]]`` are the taps at which voxel n has a neighbour,
   ascending, and ``neighbors`` the rows of those neighbours: the pairs of a kernel map, sorted by
   output row.
-* The result is the same for any number of threads. No pairs give empty lists.
+* Input and output are the same voxels. The result is the same for any number of threads. No pairs
+  give empty lists.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ def region_map(
         in_rows, out_rows: int32 [E], segments: int64 [blocks, T, 2]: a map as `kernel_map` gives
             it; its groups may leave pairs out.
         num_out: rows of the output.
+
+    Raises: RuntimeError for rows that are not of the `num_out` voxels, or that two blocks list.
 
     Returns: row_starts int64 [num_out + 1], taps int32 and neighbors int32 [pairs in groups].
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pointseg.sparse.grid import VoxelGrid
+from pointseg.sparse.grid import VoxelGrid, containing_rows
 from pointseg.sparse.kernel_map import KernelMap
 from pointseg.sparse.plan import GeometryPlan
 from pointseg.sparse.region import Region, RegionSet, cubes
@@ -19,5 +19,6 @@ __all__ = [
     "RegionSet",
     "SparseTensor",
     "VoxelGrid",
+    "containing_rows",
     "cubes",
 ]

@@ -198,3 +198,26 @@ class VoxelGrid:
             if isinstance(kernel, KernelSpec):
                 grids.setdefault(stride * kernel.stride, grid.downsample(kernel.stride))
         return self
+
+
+def containing_rows(fine: VoxelGrid, coarse: VoxelGrid) -> Tensor:
+    """The row of the voxel of `coarse` that contains each voxel of `fine`, int64 [N].
+
+    Coordinates of `fine` are rounded down to multiples of the stride of `coarse`, as
+    :meth:`VoxelGrid.downsample` does.
+
+    Raises:
+        ValueError: a voxel of `fine` lies in none of `coarse`.
+    """
+    coords = fine.coords.clone()
+    stride = coarse.stride
+    coords[:, 1:] = torch.div(coords[:, 1:], stride, rounding_mode="floor") * stride
+    keys = voxel_keys(coords)
+    found = torch.searchsorted(coarse.sorted_keys, keys)
+    inside = torch.isin(keys, coarse.sorted_keys)
+    if not bool(inside.all()):
+        missing = fine.coords[~inside][0].tolist()
+        raise ValueError(
+            f"coarse: no voxel of {coarse} contains (batch, x, y, z) = {tuple(missing)} of {fine}"
+        )
+    return coarse.order.long()[found]

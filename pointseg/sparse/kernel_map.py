@@ -68,7 +68,9 @@ class KernelMap:
         return self._swapped[0]
 
     def select(self, taps: Sequence[int]) -> KernelMap:
-        """The map of some of the taps, in the order given, sharing the pair lists."""
+        """The map of some of the taps, ascending, each once; it shares the pair lists."""
+        if any(low >= high for low, high in zip(taps, taps[1:], strict=False)):
+            raise ValueError(f"taps: expected ascending indices, each once, got {list(taps)}")
         index = torch.tensor(taps, device=self.segments.device)
         mirrored = self.transposed()
         arrays = (self.in_rows, self.out_rows, self.segments[:, index])

@@ -18,21 +18,23 @@ class Region:
 
     Attributes:
         spec: stride 1, odd size.
-        taps: indices into ``spec.offsets``, ascending; all taps where it is left out.
+        taps: indices into ``spec.offsets``, ascending; all taps where it is left out (None).
 
     Raises:
         ValueError: a strided or even kernel, no tap, a tap twice, out of order or not of `spec`.
     """
 
     spec: KernelSpec
-    taps: tuple[int, ...] = ()
+    taps: tuple[int, ...] = None  # type: ignore[assignment]  # after __init__ never None
 
     def __post_init__(self) -> None:
         if not self.spec.is_symmetric:
             raise ValueError(f"spec: a region needs stride 1 and an odd size, got {self.spec}")
-        if not self.taps:
-            object.__setattr__(self, "taps", tuple(range(self.spec.num_taps)))
-        taps = self.taps
+        taps = range(self.spec.num_taps) if self.taps is None else self.taps
+        taps = tuple(taps)
+        object.__setattr__(self, "taps", taps)
+        if not taps:
+            raise ValueError("taps: a region needs at least one tap, got none")
         if any(not isinstance(tap, int) or not 0 <= tap < self.spec.num_taps for tap in taps):
             raise ValueError(f"taps: expected indices 0..{self.spec.num_taps - 1}, got {taps}")
         if any(low >= high for low, high in zip(taps, taps[1:], strict=False)):
@@ -73,6 +75,7 @@ class RegionSet:
     regions: tuple[Region, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "regions", tuple(self.regions))
         if not self.regions or not all(isinstance(r, Region) for r in self.regions):
             raise ValueError(f"regions: expected at least one Region, got {self.regions!r}")
 

@@ -87,7 +87,8 @@ class RegionMap:
             ones = torch.ones(self.num_voxels, 1, 1, device=self.taps.device)
             weights = [1.0 / region.num_taps for region in self.regions for _ in region.taps]
             scale = torch.tensor(weights, device=self.taps.device)[:, None]
-            self._shares.append(codebook_logits(ones, scale, self)[:, 0])
+            with torch.autocast(ones.device.type, enabled=False):  # kept, so not in 16 bits
+                self._shares.append(codebook_logits(ones, scale, self)[:, 0])
         return self._shares[0]
 
 

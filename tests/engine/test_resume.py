@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,9 @@ from pointseg.engine.checkpoint import find_checkpoint, load_checkpoint
 from pointseg.engine.interrupt import StopRequest
 from pointseg.engine.logging import RunLog
 from pointseg.evaluation import single_pass
+from pointseg.experiment import load_trained
+from pointseg.geometry import RegionFile, StageRegions, save_regions
+from pointseg.sparse import cubes
 from tests.engine.runs import assert_same_run, metrics
 
 TOOL = Path(__file__).parents[2] / "tools" / "train.py"
@@ -99,6 +103,52 @@ def test_resumed_equals_uninterrupted(
     train("--resume", parts)
     assert_same_run(whole, parts)
     assert [row["step"] for row in metrics(parts) if row["kind"] == "validation"] == [3, 6, 7]
+
+
+def test_a_codebook_model_goes_on_with_the_same_bits(tiny_config, tmp_path, monkeypatch):
+    """Codes, their averages, seeding of dead ones, temperature: all in the checkpoint or drawn from
+    the generator that is."""
+    codebook = {
+        "heads": 2,
+        "query": "none",
+        "choice": {"name": "vq", "code_dim": 3, "dead_below": 0.9},
+        "temperature": {"start": 2.0, "end": 0.5, "shape": "linear"},
+    }
+    check_resumed_is_whole(tiny_config, codebook, tmp_path, monkeypatch)
+    assert load_checkpoint(find_checkpoint(tmp_path / "parts")).model[
+        "encoder.0.blocks.0.temperature"
+    ] == pytest.approx(2.0 - 1.5 * 6 / 7)
+
+
+def test_a_model_with_fitted_regions_needs_their_file_only_at_the_start(
+    tiny_config, tmp_path, monkeypatch
+):
+    stages = tuple(
+        StageRegions(stride, cubes(1, 2), (0.4, 0.3), (0.2, 0.1), (0.5, 0.5), 10)
+        for stride in (1, 2)
+    )
+    file = RegionFile(stages, "scannet", "train", 0.15, 1, 0, True)
+    path = save_regions(tmp_path / "regions.json", file)
+    codebook = {"heads": 2, "regions_file": str(path), "prior": "product"}
+    check_resumed_is_whole(tiny_config, codebook, tmp_path, monkeypatch, path.unlink)
+    model = load_trained(tmp_path / "parts").model
+    assert model.get_submodule("encoder.0.blocks.0").config.regions == cubes(1, 2)
+
+
+def check_resumed_is_whole(config, codebook, tmp_path, monkeypatch, before_resume=lambda: None):
+    """Train a tiny CodedVTR in one go, and with an interruption; compare."""
+    model = {"name": "codedvtr", "depths": [1, 1], "widths": [8, 8], "stem_width": 8}
+    model |= {"blocks": ["codebook", "codebook"], "codebook": codebook}
+    settings = ["--set", f"model={json.dumps(model)}"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train("--config", config, *settings, "--output", whole)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 4, signal.SIGTERM)
+        train("--config", config, *settings, "--output", parts)
+    before_resume()
+    torch.manual_seed(99)
+    train("--resume", parts)
+    assert_same_run(whole, parts)
 
 
 def test_interrupted_in_an_evaluation_it_is_made_up_for(tiny_config, tmp_path, monkeypatch):

@@ -18,16 +18,15 @@ from pointseg.evaluation import check_submission
 from pointseg.evaluation.choice_files import choices_path, read_choices, write_choices
 from pointseg.evaluation.choices import (
     StageChoice,
-    codebook_stages,
-    containing_rows,
     describe_region,
     predict_points_and_choices,
     stage_of,
+    stage_regions,
     summarize_choice,
 )
 from pointseg.evaluation.inference import predict_points
 from pointseg.experiment import build_dataset, load_trained
-from pointseg.sparse import KernelSpec, Region, VoxelGrid, cubes
+from pointseg.sparse import KernelSpec, Region, VoxelGrid, containing_rows, cubes
 
 from ..helpers.scenes import VAL_IDS
 from .conftest import FEATURES, write_checkpoint
@@ -162,7 +161,7 @@ def test_stages_and_regions_in_words(stand_ins):
     assert stage_of("encoder.1.blocks.0") == "encoder.1"
     assert stage_of("voxels.decoder.3.blocks.12") == "voxels.decoder.3"
     assert stage_of("block") == "block"
-    assert codebook_stages(StandInModel())["encoder.0"] == (
+    assert stage_regions(StandInModel())["encoder.0"] == (
         "cube 3",
         "cube 3, dilation 2",
         "cube 3, dilation 3",
@@ -173,15 +172,15 @@ def test_stages_and_regions_in_words(stand_ins):
 
 def test_models_without_a_mean_over_blocks_are_refused(stand_ins):
     with pytest.raises(ValueError, match="Linear has no codebook blocks.*codedvtr"):
-        codebook_stages(torch.nn.Linear(2, 2))
+        stage_regions(torch.nn.Linear(2, 2))
     model = StandInModel()
     model.encoder[0][1] = StandInBlock(4, seed=0, dilations=(1, 2))
     with pytest.raises(ValueError, match=r"stage 'encoder\.0'.*different regions"):
-        codebook_stages(model)
+        stage_regions(model)
     model = StandInModel()
     model.encoder[1][0].config.regions = cubes(*[1] * 257)
     with pytest.raises(ValueError, match="at most 256 entries, got 257"):
-        codebook_stages(model)
+        stage_regions(model)
 
 
 def test_a_batch_without_voxels_has_no_choice(stand_ins):
@@ -316,11 +315,13 @@ def test_the_command_writes_what_the_blocks_chose(codebook_checkpoint, small_roo
             blocks = [record for name, record in records.items() if name.startswith(stage)]
             assert len(blocks) == (2 if stage == "encoder.1" else 1)
             corner = batch.voxels.grid.coords[batch.point_to_voxel].clone()
-            stride = blocks[0].stride
+            stride = blocks[0].grid.stride
             corner[:, 1:] -= corner[:, 1:] % stride
             table = {tuple(c): row for row, c in enumerate(blocks[0].grid.coords.tolist())}
             rows = [table[tuple(c)] for c in corner.tolist()]
-            entropy = torch.stack([block.entropy() for block in blocks]).mean(0)[rows]
+            entropy = torch.stack(
+                [-(b.choice * b.choice.log()).sum(2).mean(1) for b in blocks]
+            ).mean(0)[rows]
             np.testing.assert_allclose(choice.entropy, entropy, atol=1e-6)  # float32 sums
             share = torch.stack([block.choice for block in blocks]).mean(dim=(0, 2))[rows]
             np.testing.assert_array_equal(choice.entry, share.argmax(1))

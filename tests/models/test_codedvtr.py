@@ -151,7 +151,8 @@ def test_regions_of_a_file_go_to_the_stages_of_their_strides(tmp_path) -> None:
         ({"blocks": ["basic", "codebok", "basic", "basic"]}, "codebook, got 'codebok'"),
         ({"codebook": {"head": 4}}, "codebook has no option 'head'.*'heads'"),
         ({"codebook": {"choice": {"nme": "soft"}}}, "choice has no option 'nme'.*'name'"),
-        ({"codebook": {"choice": "softer"}}, "softer"),
+        ({"codebook": {"choice": "softer"}}, r"codebook: choice: name: .*'softer'"),
+        ({"codebook": {"temperature": {"start": "hot"}}}, r"temperature: start: .*'hot'"),
         ({"codebook": {"heads": 3}}, r"widths\[1\] = 8: the 16 value channels.*heads = 3"),
         ({"codebook": {"heads": 0}}, "codebook.heads must be a positive integer, got 0"),
         ({"codebook": {"regions": [{"sizes": 3}]}}, r"regions\[0\].*'sizes'.*'size'"),
@@ -195,7 +196,8 @@ def test_numbers_to_log_are_means_over_the_blocks_of_a_stage() -> None:
         model(x)
         losses, scalars = model.training_terms(0.5)
     assert losses == {}
-    names = ("usage_min", "perplexity", "entropy", "temperature")
+    usage = ("usage_0", "usage_1", "usage_2", "usage_min")
+    names = (*usage, "perplexity", "entropy", "temperature")
     stages = ("encoder.1", "decoder.0")
     assert list(scalars) == [f"codebook/{stage}/{name}" for stage in stages for name in names]
     for stage in stages:
@@ -206,6 +208,9 @@ def test_numbers_to_log_are_means_over_the_blocks_of_a_stage() -> None:
         shares = [
             torch.bincount(c.argmax(-1).flatten(), minlength=3) / c[..., 0].numel() for c in choices
         ]
+        for entry in range(3):
+            usage = sum(float(s[entry]) for s in shares) / len(shares)
+            assert scalars[f"codebook/{stage}/usage_{entry}"] == pytest.approx(usage, rel=1e-4)
         usage_min = sum(float(s.min()) for s in shares) / len(shares)
         assert scalars[f"codebook/{stage}/usage_min"] == pytest.approx(usage_min, rel=1e-4)
         assert 1.0 <= scalars[f"codebook/{stage}/perplexity"] <= 3.0
@@ -216,9 +221,9 @@ def test_numbers_to_log_are_means_over_the_blocks_of_a_stage() -> None:
 def test_terms_are_means_over_blocks() -> None:
     model, x = thin(choice="vq", query="none").train(), random_tensor(150, 3)
     model(x)
-    losses, _ = model.training_terms(0.5)
     blocks = [block for blocks in model.codebook_stages().values() for block in blocks]
-    each = torch.stack([block.training_terms()["commitment"] for block in blocks])
+    each = torch.stack([block.choice.last_commitment for block in blocks])
+    losses, _ = model.training_terms(0.5)
     assert list(losses) == ["commitment"]
     torch.testing.assert_close(losses["commitment"], each.mean())
     losses["commitment"].backward()
@@ -263,19 +268,23 @@ def test_one_voxel_and_no_voxels_in_eval() -> None:
 
 
 def test_a_collapsed_stage_is_warned_of_once_asked_and_forgotten() -> None:
-    model = build_model("codedvtr_s", 3, 5, depths=[1] * 4, widths=[8] * 4, stem_width=8)
+    model = build_model("codedvtr_s", 3, 5, depths=[2] * 4, widths=[8] * 4, stem_width=8)
     model.train()
     assert model.warnings() == {}
     x = random_tensor(200, 3)
-    for name, block in model.named_modules():
-        if name == "encoder.1.blocks.0":
-            block.choice.forward = lambda logits: torch.zeros_like(logits).index_fill(  # type: ignore[union-attr]
-                2, torch.tensor([1]), 1.0
-            )
+
+    def always(entry: int):
+        return lambda logits: torch.zeros_like(logits).index_fill(2, torch.tensor([entry]), 1.0)
+
+    # Together the blocks of the stage use two entries, each by itself one.
+    for index, block in enumerate(model.codebook_stages()["encoder.1"]):
+        block.choice.forward = always(index + 1)
     for _ in range(2):
         model(x)
         model.training_terms(0.5)
     found = model.warnings()
-    assert list(found) == ["codebook/encoder.1"]
-    assert "0.0 %, 100.0 %, 0.0 %; perplexity 1.00 of 3" in found["codebook/encoder.1"]
+    assert list(found) == ["codebook/encoder.1.blocks.0", "codebook/encoder.1.blocks.1"]
+    first, second = found.values()
+    assert "0.0 %, 100.0 %, 0.0 %; perplexity 1.00 of 3" in first
+    assert "0.0 %, 0.0 %, 100.0 %; perplexity 1.00 of 3" in second
     assert model.warnings() == {}

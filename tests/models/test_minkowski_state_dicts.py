@@ -129,7 +129,7 @@ def test_names_of_codebook_blocks() -> None:
     "codebook",
     [
         {},
-        {"choice": {"name": "topk", "k": 1}, "prior": "product"},
+        {"choice": {"name": "topk", "k": 2}, "prior": "product"},
         {"regions": [{"size": 3, "shape": "cross"}, {"dilation": 2, "taps": [0, 13, 20]}]},
     ],
     ids=["published", "topk", "regions"],

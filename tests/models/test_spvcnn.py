@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pointseg.models import SPVCNN, build_model
-from pointseg.models.point_branch import parent_rows, points_to_voxels, voxels_to_points
-from pointseg.sparse import SparseTensor, VoxelGrid
+from pointseg.models.point_branch import points_to_voxels, voxels_to_points
+from pointseg.sparse import SparseTensor, VoxelGrid, containing_rows
 from tests.models.networks import OpNames, gradients, with_running_statistics
 from tests.nn.grids import random_tensor
 
@@ -29,7 +29,7 @@ def thin(options: dict, **more: object) -> SPVCNN:
 def test_parents_are_the_voxels_that_points_lie_in() -> None:
     x = random_tensor(150, 1)
     coarse = x.grid.downsample(2).downsample(2)
-    rows = parent_rows(x.grid, coarse)
+    rows = containing_rows(x.grid, coarse)
     expected = x.grid.coords.clone()
     expected[:, 1:] = expected[:, 1:] // 4 * 4
     assert torch.equal(coarse.coords[rows], expected)
@@ -38,7 +38,7 @@ def test_parents_are_the_voxels_that_points_lie_in() -> None:
 def test_voxels_average_their_points() -> None:
     x = random_tensor(150, 3, dtype=torch.float64)
     coarse = x.grid.downsample(4)
-    rows = parent_rows(x.grid, coarse)
+    rows = containing_rows(x.grid, coarse)
     voxels = points_to_voxels(x.feats, x.grid, coarse)
     for voxel in range(coarse.num_voxels):
         torch.testing.assert_close(voxels.feats[voxel], x.feats[rows == voxel].mean(dim=0))

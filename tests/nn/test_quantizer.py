@@ -79,3 +79,15 @@ def test_state_is_all_that_is_needed_to_go_on_with_the_same_bits() -> None:
         quantizer(batch)
     for ours, theirs in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_codes_that_nothing_chose_stay_and_an_empty_batch_moves_nothing() -> None:
+    torch.manual_seed(0)
+    quantizer = VectorQuantizer(1, 4, 2, decay=0.9, dead_below=0.0)
+    quantizer.codes.copy_(torch.tensor([[[1.0, 0.0], [50.0, 0.0], [60.0, 0.0], [70.0, 0.0]]]))
+    before = quantizer.codes.clone()
+    quantizer(torch.zeros(0, 1, 2))
+    assert torch.equal(quantizer.codes, before)
+    quantizer(torch.ones(10, 1, 2))
+    assert torch.equal(quantizer.codes[0, 1:], before[0, 1:])
+    assert torch.allclose(quantizer.codes[0, 0], torch.ones(2), atol=1e-4)

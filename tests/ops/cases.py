@@ -184,12 +184,18 @@ def _codebook_logits(heads: int, shared: bool) -> Callable[[Tensor, torch.dtype]
     return build
 
 
-def _codebook_attention(heads: int, channels: int) -> Callable[[Tensor, torch.dtype], Problem]:
+def _codebook_attention(
+    heads: int, channels: int, zeros: float = 0.0
+) -> Callable[[Tensor, torch.dtype], Problem]:
+    """`zeros`: share of choices that are exactly zero, which kernels may skip."""
+
     def build(coords: Tensor, dtype: torch.dtype) -> Problem:
         rmap = VoxelGrid(coords, num_scenes=2).region_map(REGIONS)
+        choice = scenes.randn(rmap.num_voxels, heads, len(REGIONS), seed=2, dtype=dtype)
+        dropped = torch.rand(choice.shape, generator=torch.Generator().manual_seed(4)) < zeros
         inputs = (
             scenes.randn(rmap.num_voxels, channels, seed=1, dtype=dtype),
-            scenes.randn(rmap.num_voxels, heads, len(REGIONS), seed=2, dtype=dtype),
+            choice.masked_fill(dropped, 0.0),
             scenes.randn(REGIONS.num_taps, channels, seed=3, dtype=dtype),
         )
         return Problem(
@@ -211,7 +217,9 @@ CASES = (
     Case("codebook_logits", _codebook_logits(8, shared=False)),
     Case("codebook_logits_shared", _codebook_logits(3, shared=True)),
     Case("codebook_attention", _codebook_attention(2, 6)),
-    Case("codebook_attention_wide", _codebook_attention(8, 24)),
+    Case("codebook_attention_wide", _codebook_attention(8, 72)),
+    Case("codebook_attention_some_zero", _codebook_attention(8, 40, zeros=0.3)),
+    Case("codebook_attention_most_zero", _codebook_attention(8, 40, zeros=0.7)),
     Case("pool_max", _pool("max", KernelSpec(3))),
     Case("pool_max_strided", _pool("max", KernelSpec(3, 2))),
     Case("pool_avg", _pool("avg", KernelSpec(3))),

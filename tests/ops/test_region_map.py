@@ -140,6 +140,7 @@ def test_a_turned_part_outlives_the_part_it_came_from() -> None:
         ((KernelSpec(3), (-1, 2)), "indices 0..26"),
         ((KernelSpec(3), (3, 3)), "ascending"),
         ((KernelSpec(3), (4, 3)), "ascending"),
+        ((KernelSpec(3), ()), "at least one tap"),
     ],
 )
 def test_bad_regions_are_refused(arguments: tuple, message: str) -> None:
@@ -159,3 +160,30 @@ def test_bad_pairs_are_refused() -> None:
         torch.ops.pointseg.region_map(rows, rows, segments, 3)
     with pytest.raises(RuntimeError, match="outside the 2 pairs"):
         torch.ops.pointseg.region_map(rows, rows, segments + 1, 9)
+    with pytest.raises(RuntimeError, match="in_rows: row 5 of pair 1"):
+        torch.ops.pointseg.region_map(rows, rows.clamp(max=1), segments, 3)
+    twice = torch.tensor([[[0, 1]], [[1, 2]]])
+    with pytest.raises(RuntimeError, match="row 0 comes in blocks 0 and 1"):
+        torch.ops.pointseg.region_map(rows * 0, rows * 0, twice, 3)
+
+
+def test_tables_that_point_outside_the_weights_are_refused() -> None:
+    rmap = VoxelGrid(scenes.random_voxels(10, extent=4)).region_map(cubes(1))
+    arrays = (rmap.row_starts, rmap.taps, rmap.neighbors)
+    q, s = torch.randn(10, 1, 2), torch.randn(27, 2)
+
+    def logits(starts, taps, neighbors, rows, ends, scale=s):
+        torch.ops.pointseg.codebook_logits(q, scale, starts, taps, neighbors, rows, rows, ends)
+
+    with pytest.raises(RuntimeError, match="weight_rows: tap 26 has row 26 of 26"):
+        logits(*arrays, rmap.weight_rows, rmap.entry_ends, s[:26])
+    with pytest.raises(RuntimeError, match="entry_ends: expected ascending"):
+        logits(*arrays, rmap.weight_rows, rmap.entry_ends + 1)
+    with pytest.raises(RuntimeError, match="row_starts: expected 0 to"):
+        logits(rmap.row_starts + 1, *arrays[1:], rmap.weight_rows, rmap.entry_ends)
+
+
+def test_taps_are_selected_in_order() -> None:
+    kmap = VoxelGrid(scenes.random_voxels(10, extent=4)).kernel_map(KernelSpec(3))
+    with pytest.raises(ValueError, match="ascending"):
+        kmap.select((3, 1))

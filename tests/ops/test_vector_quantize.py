@@ -36,6 +36,7 @@ def test_nan_is_never_the_smallest() -> None:
     codes = torch.tensor([[[float("nan")], [5.0], [1.0]]])
     assert ops.vector_quantize(torch.zeros(2, 1, 1), codes).eq(2).all()
     assert ops.vector_quantize(torch.full((2, 1, 1), float("nan")), codes).eq(0).all()
+    assert vector_quantize_reference(torch.zeros(2, 1, 1), codes).eq(2).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
@@ -95,3 +96,15 @@ def test_bad_arguments_are_named() -> None:
             ops.vector_quantize(*arguments)
     with pytest.raises(ValueError, match="index: expected"):
         ops.code_sums(z, torch.zeros(4, 2, dtype=torch.int64), 4)
+    for outside in (-1, 4):
+        with pytest.raises(ValueError, match="index: expected codes 0 to 3"):
+            ops.code_sums(z, torch.full((5, 2), outside), 4)
+    with pytest.raises(ValueError, match="z: expected a tensor of shape"):
+        ops.code_sums(z[0], torch.zeros(2, dtype=torch.int64), 4)
+
+
+def test_half_vectors_are_counted_in_float32() -> None:
+    z, index = torch.ones(3_001, 1, 2).bfloat16(), torch.zeros(3_001, 1, dtype=torch.int64)
+    counts, sums = ops.code_sums(z, index, 2)
+    assert counts.tolist() == [[3_001.0, 0.0]]
+    assert sums.tolist() == [[[3_001.0, 3_001.0], [0.0, 0.0]]]

@@ -6,10 +6,12 @@
 
 namespace pointseg {
 
-// Checks the arrays against each other; `weight_rows` is the table of one direction.
+// Checks the arrays against each other; `weight_rows` is the table of one direction, into weights
+// of `num_weight_rows` rows. What a neighbour or a tap says is not checked, pair by pair:
+// `region_map` has done that.
 inline RegionLists region_lists(const Tensor& row_starts, const Tensor& taps,
                                 const Tensor& neighbors, const Tensor& weight_rows,
-                                const Tensor& entry_ends) {
+                                const Tensor& entry_ends, int64_t num_weight_rows) {
   check_matrix(row_starts, "row_starts", 1, ScalarType::Long);
   check_matrix(taps, "taps", 1, ScalarType::Int);
   check_matrix(neighbors, "neighbors", 1, ScalarType::Int);
@@ -19,6 +21,18 @@ inline RegionLists region_lists(const Tensor& row_starts, const Tensor& taps,
   STD_TORCH_CHECK(taps.size(0) == neighbors.size(0),
                   "taps and neighbors: expected equal lengths, got ", taps.size(0), " and ",
                   neighbors.size(0));
+  const int64_t rows = row_starts.size(0) - 1, listed = weight_rows.size(0);
+  const int64_t* starts = cptr<int64_t>(row_starts);
+  STD_TORCH_CHECK(starts[0] == 0 && starts[rows] == taps.size(0), "row_starts: expected 0 to ",
+                  taps.size(0), ", got ", starts[0], " to ", starts[rows]);
+  const int32_t* table = cptr<int32_t>(weight_rows);
+  for (int64_t tap = 0; tap < listed; ++tap)
+    STD_TORCH_CHECK(table[tap] >= -1 && table[tap] < num_weight_rows, "weight_rows: tap ", tap,
+                    " has row ", table[tap], " of ", num_weight_rows);
+  const int32_t* ends = cptr<int32_t>(entry_ends);
+  for (int64_t entry = 0; entry < entry_ends.size(0); ++entry)
+    STD_TORCH_CHECK(ends[entry] >= (entry ? ends[entry - 1] : 0) && ends[entry] <= listed,
+                    "entry_ends: expected ascending numbers up to ", listed, ", got ", ends[entry]);
   return {cptr<int64_t>(row_starts),  cptr<int32_t>(taps),       cptr<int32_t>(neighbors),
           cptr<int32_t>(weight_rows), cptr<int32_t>(entry_ends), row_starts.size(0) - 1,
           entry_ends.size(0)};

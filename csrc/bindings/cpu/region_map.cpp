@@ -16,9 +16,19 @@ std::tuple<Tensor, Tensor, Tensor> region_map(const Tensor& in_rows, const Tenso
     STD_TORCH_CHECK(0 <= map.segments[2 * i] && map.segments[2 * i] <= map.segments[2 * i + 1] &&
                         map.segments[2 * i + 1] <= num_listed,
                     "segments: group ", i, " is outside the ", num_listed, " pairs");
-  for (int64_t pair = 0; pair < num_listed; ++pair)
-    STD_TORCH_CHECK(map.out_rows[pair] >= 0 && map.out_rows[pair] < num_out, "out_rows: row ",
-                    map.out_rows[pair], " of pair ", pair, " is outside [0, ", num_out, ")");
+  // A block owns its output rows: two threads that counted one row would lose pairs.
+  std::vector<int64_t> owner(num_out, -1);
+  for (int64_t i = 0; i < map.num_blocks * map.num_taps; ++i)
+    for (int64_t pair = map.segments[2 * i]; pair < map.segments[2 * i + 1]; ++pair) {
+      const int64_t in = map.in_rows[pair], out = map.out_rows[pair], block = i / map.num_taps;
+      STD_TORCH_CHECK(out >= 0 && out < num_out, "out_rows: row ", out, " of pair ", pair,
+                      " is outside [0, ", num_out, ")");
+      STD_TORCH_CHECK(in >= 0 && in < num_out, "in_rows: row ", in, " of pair ", pair,
+                      " is outside [0, ", num_out, ")");
+      STD_TORCH_CHECK(owner[out] < 0 || owner[out] == block, "out_rows: row ", out,
+                      " comes in blocks ", owner[out], " and ", block);
+      owner[out] = block;
+    }
   Tensor row_starts = zeros(in_rows, {num_out + 1}, ScalarType::Long);
   int64_t* starts = mptr<int64_t>(row_starts);
   cpu::count_rows(map, num_out, starts, torch_threads());

@@ -18,7 +18,7 @@ Tensor vector_quantize(const Tensor& vectors, const Tensor& codes) {
   const int64_t tasks = (rows + cpu::kQuantizeRows - 1) / cpu::kQuantizeRows;
   Tensor turned = empty(z, {heads, dims, entries}, z.scalar_type());
   Tensor half_norms = zeros(z, {heads, entries}, z.scalar_type());
-  Tensor scores = empty(z, {tasks, entries}, z.scalar_type());
+  Tensor scores = empty(z, {tasks, cpu::score_stride(entries)}, z.scalar_type());
   Tensor index = empty(z, {rows, heads}, ScalarType::Long);
   THO_DISPATCH_V2(z.scalar_type(), "vector_quantize", AT_WRAP([&]() {
                     const scalar_t* from = cptr<scalar_t>(e);

@@ -25,7 +25,7 @@ struct SpreadChoice {
       __attribute__((vector_size(kWidth * sizeof(int32_t)), aligned(4), may_alias));
 
   const T* choice;
-  const T* last;  // from where on one vector would read past the end of the array
+  int64_t loadable;  // elements from which on a whole vector can be read
   const int32_t* head_of;
   int64_t heads;
   int64_t num_entries;
@@ -34,7 +34,7 @@ struct SpreadChoice {
 
   SpreadChoice(const AttentionArgs<T>& a, int64_t first, bool sparse_choice)
       : choice(a.choice),
-        last(a.choice + a.lists.num_rows * a.lists.num_entries * a.heads - kWidth),
+        loadable(a.lists.num_rows * a.lists.num_entries * a.heads - kWidth),
         head_of(a.head_of + first),
         heads(a.heads),
         num_entries(a.lists.num_entries),
@@ -43,7 +43,7 @@ struct SpreadChoice {
       for (int i = 0; i < kVectors; ++i)
         index[i] = *reinterpret_cast<const LooseIndex*>(head_of + i * kWidth);
     // One load holds the choices of all heads, if there are not more of them than lanes.
-    if (heads > kWidth) last = nullptr;
+    if (heads > kWidth) loadable = -1;
   }
 
   __attribute__((always_inline)) bool any(int64_t row, int64_t entry) const {
@@ -55,10 +55,11 @@ struct SpreadChoice {
   }
 
   __attribute__((always_inline)) Lanes operator()(int64_t row, int64_t entry) const {
-    const T* of_heads = choice + (row * num_entries + entry) * heads;
+    const int64_t place = (row * num_entries + entry) * heads;
+    const T* of_heads = choice + place;
     Lanes lanes;
     if constexpr (kCanShuffle) {
-      if (of_heads <= last) {
+      if (place <= loadable) {
         const typename Lanes::Vec all = *reinterpret_cast<const typename Lanes::Loose*>(of_heads);
 #pragma GCC unroll 16
         for (int i = 0; i < kVectors; ++i) lanes.v[i] = __builtin_shuffle(all, index[i]);

@@ -1,6 +1,5 @@
-// SIMD lanes for the bodies of `codebook.h`, for the instruction set POINTSEG_ISA. To be included
-// by
-// `*_isa.cpp` alone: the types differ by instruction set, so their code must not be shared.
+// SIMD lanes for the bodies of `codebook.h`, for the instruction set POINTSEG_ISA. Only `*_isa.cpp`
+// may include it: the types differ by instruction set, so their code must not be shared.
 #pragma once
 
 #include <cstdint>
@@ -9,16 +8,14 @@ namespace pointseg::cpu::POINTSEG_ISA {
 
 #if defined(__AVX512F__)
 constexpr int kLaneBytes = 64;
-// Four vectors of 81 taps are 20 KiB of weights, which the first-level cache keeps; more than six
-// would not stay in registers.
-constexpr int kMaxVectors = 4;
 #elif defined(__AVX2__)
 constexpr int kLaneBytes = 32;
-constexpr int kMaxVectors = 4;
 #else
 constexpr int kLaneBytes = 16;
-constexpr int kMaxVectors = 4;
 #endif
+
+// Four of the widest vectors of 81 taps are 20 KiB of weights, which the first-level cache keeps.
+constexpr int kMaxVectors = 4;
 
 // V vectors of kWidth elements.
 template <typename T, int kWidth, int V>
@@ -72,17 +69,17 @@ void over_lanes_of_width(int64_t& first, int64_t count, int max_vectors, const F
     const int64_t pieces = (left + max_vectors - 1) / max_vectors;
     const int64_t vectors = (left + pieces - 1) / pieces;
     switch (vectors) {
-#define POINTSEG_LANES(V)                                 \
-  case V:                                                 \
-    if constexpr (V <= kMaxVectors) {                     \
-      fn.template operator()<Lanes<T, kWidth, V>>(first); \
-    }                                                     \
+#define POINTSEG_LANES(V)                               \
+  case V:                                               \
+    fn.template operator()<Lanes<T, kWidth, V>>(first); \
     break;
       POINTSEG_LANES(1)
       POINTSEG_LANES(2)
       POINTSEG_LANES(3)
       POINTSEG_LANES(4)
 #undef POINTSEG_LANES
+      default:
+        __builtin_trap();  // max_vectors beyond kMaxVectors
     }
     first += vectors * kWidth;
   }

@@ -13,7 +13,7 @@ void forward(const T* vectors, const T* codes, const T* half_norms, int64_t rows
              int64_t dims, int64_t entries, T* scores, int64_t* index, const Parallel& parallel) {
   const int64_t tasks = (rows + kQuantizeRows - 1) / kQuantizeRows;
   parallel.tasks(tasks, [&](int64_t task) {
-    T* own = scores + task * entries;
+    T* own = scores + task * score_stride(entries);
     const int64_t end = std::min(rows, (task + 1) * kQuantizeRows);
     for (int64_t row = task * kQuantizeRows; row < end; ++row)
       for (int64_t h = 0; h < heads; ++h) {

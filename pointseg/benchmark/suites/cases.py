@@ -66,7 +66,7 @@ class Case:
 
         yield from self._rows(options, lambda: call(self.ours), lambda: call(self.other), False)
 
-    def forward_backward(self, options: Options, memory: bool = True) -> Iterator[Row]:
+    def forward_backward(self, options: Options) -> Iterator[Row]:
         """Time of the forward pass and the gradients of all inputs, and what they allocate."""
         inputs = tuple(x.detach().requires_grad_() for x in self.inputs)
         with torch.no_grad():
@@ -77,7 +77,7 @@ class Case:
             out = function(*inputs)
             return (out.detach(), *torch.autograd.grad(out, inputs, grad))
 
-        yield from self._rows(options, lambda: call(self.ours), lambda: call(self.other), memory)
+        yield from self._rows(options, lambda: call(self.ours), lambda: call(self.other), True)
 
     def _rows(self, options: Options, ours: Call, other: Call, memory: bool) -> Iterator[Row]:
         shown = self.shown or (lambda result: result)

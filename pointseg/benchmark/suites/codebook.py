@@ -111,5 +111,5 @@ class Problem:
         return ops.codebook_attention(v, choice, weight, self.rmap)
 
     def _other(self, v: Tensor, q: Tensor, weight: Tensor) -> Tensor:
-        choice = plain_torch.codebook_logits(q, weight, self.entries).softmax(dim=2)
+        choice = entry_softmax(plain_torch.codebook_logits(q, weight, self.entries))
         return plain_torch.codebook_attention(v, choice, weight, self.entries)
