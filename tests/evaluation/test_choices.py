@@ -320,7 +320,7 @@ def test_the_command_writes_what_the_blocks_chose(codebook_checkpoint, small_roo
             table = {tuple(c): row for row, c in enumerate(blocks[0].grid.coords.tolist())}
             rows = [table[tuple(c)] for c in corner.tolist()]
             entropy = torch.stack(
-                [-(b.choice * b.choice.log()).sum(2).mean(1) for b in blocks]
+                [torch.special.entr(b.choice).sum(2).mean(1) for b in blocks]
             ).mean(0)[rows]
             np.testing.assert_allclose(choice.entropy, entropy, atol=1e-6)  # float32 sums
             share = torch.stack([block.choice for block in blocks]).mean(dim=(0, 2))[rows]

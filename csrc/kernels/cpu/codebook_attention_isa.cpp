@@ -72,33 +72,26 @@ struct SpreadChoice {
   }
 };
 
-// Whether entries that nobody chose are looked for, and how many vectors of channels are taken at a
-// time: where most choices are zero, few of them let more of the work be skipped.
-struct Skipping {
-  bool sparse;
-  int vectors;
-};
-
+// Whether there are entries to skip at all; looking for them costs a load a pair.
 template <typename T>
-Skipping skipping(const AttentionArgs<T>& a) {
-  const int64_t size = a.lists.num_rows * a.lists.num_entries * a.heads;
-  const int64_t zeros = std::count(a.choice, a.choice + size, T(0));
-  return {zeros > 0, 2 * zeros >= size ? 1 : kMaxVectors};
+bool has_zeros(const AttentionArgs<T>& a) {
+  const T* end = a.choice + a.lists.num_rows * a.lists.num_entries * a.heads;
+  return std::find(a.choice, end, T(0)) != end;
 }
 
 // Weights [rows, channels] cut as over_lanes cuts channels: every piece is a contiguous [rows,
 // lanes]. In place, the pieces of a wide row would compete for a few sets of the cache.
 template <typename T>
-void pack(const T* weight, int64_t rows, int64_t channels, int vectors, T* packed) {
-  over_lanes<T>(channels, vectors, [&]<class L>(int64_t first) {
+void pack(const T* weight, int64_t rows, int64_t channels, T* packed) {
+  over_lanes<T>(channels, [&]<class L>(int64_t first) {
     for (int64_t row = 0; row < rows; ++row)
       L::load(weight + row * channels + first).store(packed + first * rows + row * L::kCount);
   });
 }
 
 template <typename T>
-void unpack(const T* packed, int64_t rows, int64_t channels, int vectors, T* weight) {
-  over_lanes<T>(channels, vectors, [&]<class L>(int64_t first) {
+void unpack(const T* packed, int64_t rows, int64_t channels, T* weight) {
+  over_lanes<T>(channels, [&]<class L>(int64_t first) {
     for (int64_t row = 0; row < rows; ++row)
       L::load(packed + first * rows + row * L::kCount).store(weight + row * channels + first);
   });
@@ -106,11 +99,11 @@ void unpack(const T* packed, int64_t rows, int64_t channels, int vectors, T* wei
 
 template <typename T>
 void forward(const AttentionArgs<T>& a, T* packed, T* out, const Parallel& parallel) {
-  const Skipping skip = skipping(a);
-  pack(a.weight, a.num_weight_rows, a.channels, skip.vectors, packed);
+  const bool sparse = has_zeros(a);
+  pack(a.weight, a.num_weight_rows, a.channels, packed);
   over_rows(a.lists.num_rows, parallel, [&](int64_t begin, int64_t end) {
-    over_lanes<T>(a.channels, skip.vectors, [&]<class L>(int64_t first) {
-      const SpreadChoice<L, T> choice(a, first, skip.sparse);
+    over_lanes<T>(a.channels, [&]<class L>(int64_t first) {
+      const SpreadChoice<L, T> choice(a, first, sparse);
       for (int64_t row = begin; row < end; ++row)
         attend<L>(a.lists, row, a.values + first, a.channels, packed + first * a.num_weight_rows,
                   L::kCount, choice)
@@ -122,11 +115,11 @@ void forward(const AttentionArgs<T>& a, T* packed, T* out, const Parallel& paral
 template <typename T>
 void values_grad(const AttentionArgs<T>& a, const T* grad_out, T* packed, T* grad_values,
                  const Parallel& parallel) {
-  const Skipping skip = skipping(a);
-  pack(a.weight, a.num_weight_rows, a.channels, skip.vectors, packed);
+  const bool sparse = has_zeros(a);
+  pack(a.weight, a.num_weight_rows, a.channels, packed);
   over_rows(a.lists.num_rows, parallel, [&](int64_t begin, int64_t end) {
-    over_lanes<T>(a.channels, skip.vectors, [&]<class L>(int64_t first) {
-      const SpreadChoice<L, T> choice(a, first, skip.sparse);
+    over_lanes<T>(a.channels, [&]<class L>(int64_t first) {
+      const SpreadChoice<L, T> choice(a, first, sparse);
       for (int64_t row = begin; row < end; ++row)
         attend_values_grad<L>(a.lists, row, grad_out + first, a.channels,
                               packed + first * a.num_weight_rows, L::kCount, choice)
@@ -156,8 +149,8 @@ void choice_weight_grad(const AttentionArgs<T>& a, const T* grad_out, T* grad_ch
                         const Parallel& parallel) {
   const int64_t size = a.num_weight_rows * a.channels;
   const int64_t row_size = a.lists.num_entries * a.channels;
-  const Skipping skip = skipping(a);
-  pack(a.weight, a.num_weight_rows, a.channels, kMaxVectors, packed);
+  const bool sparse = has_zeros(a);
+  pack(a.weight, a.num_weight_rows, a.channels, packed);
   over_slices(
       a.lists.num_rows, parallel, [&](int64_t slice, int64_t slice_begin, int64_t slice_end) {
         T* sums = buffers + slice * size;
@@ -165,8 +158,8 @@ void choice_weight_grad(const AttentionArgs<T>& a, const T* grad_out, T* grad_ch
         T* products = row_buffers + slice * kTileRows * row_size;
         for (int64_t begin = slice_begin; begin < slice_end; begin += kTileRows) {
           const int64_t end = std::min(begin + kTileRows, slice_end);
-          over_lanes<T>(a.channels, kMaxVectors, [&]<class L>(int64_t first) {
-            const SpreadChoice<L, T> choice(a, first, skip.sparse);
+          over_lanes<T>(a.channels, [&]<class L>(int64_t first) {
+            const SpreadChoice<L, T> choice(a, first, sparse);
             const int64_t piece = first * a.num_weight_rows;
             for (int64_t row = begin; row < end; ++row)
               attend_choice_weight_grad<L>(
@@ -181,7 +174,7 @@ void choice_weight_grad(const AttentionArgs<T>& a, const T* grad_out, T* grad_ch
         }
       });
   add_slices(buffers, num_slices(a.lists.num_rows), size, packed);
-  unpack(packed, a.num_weight_rows, a.channels, kMaxVectors, grad_weight);
+  unpack(packed, a.num_weight_rows, a.channels, grad_weight);
 }
 
 template <typename T>

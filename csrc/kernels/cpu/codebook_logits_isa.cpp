@@ -12,7 +12,7 @@ namespace {
 template <typename T>
 void forward(const LogitsArgs<T>& a, T* logits, const Parallel& parallel) {
   over_rows(a.lists.num_rows, parallel, [&](int64_t begin, int64_t end) {
-    over_lanes<T>(a.heads, kMaxVectors, [&]<class L>(int64_t first) {
+    over_lanes<T>(a.heads, [&]<class L>(int64_t first) {
       for (int64_t row = begin; row < end; ++row)
         correlate<L>(a.lists, row, a.queries + first, a.groups, a.scale + first, a.heads,
                      [&](int64_t entry, const L& logit) {
@@ -26,7 +26,7 @@ template <typename T>
 void queries_grad(const LogitsArgs<T>& a, const T* grad_logits, T* grad_queries,
                   const Parallel& parallel) {
   over_rows(a.lists.num_rows, parallel, [&](int64_t begin, int64_t end) {
-    over_lanes<T>(a.heads, kMaxVectors, [&]<class L>(int64_t first) {
+    over_lanes<T>(a.heads, [&]<class L>(int64_t first) {
       for (int64_t row = begin; row < end; ++row) {
         T* to = grad_queries + row * a.groups * a.heads + first;
         L total = L::zero();
@@ -50,7 +50,7 @@ void scale_grad(const LogitsArgs<T>& a, const T* grad_logits, T* grad_scale, T* 
   over_slices(a.lists.num_rows, parallel, [&](int64_t slice, int64_t begin, int64_t end) {
     T* sums = buffers + slice * size;
     std::fill(sums, sums + size, T(0));
-    over_lanes<T>(a.heads, kMaxVectors, [&]<class L>(int64_t first) {
+    over_lanes<T>(a.heads, [&]<class L>(int64_t first) {
       for (int64_t row = begin; row < end; ++row)
         correlate_scale_grad<L>(a.lists, row, a.queries + first, a.groups, grad_logits + first,
                                 a.heads, sums + first);

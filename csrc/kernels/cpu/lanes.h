@@ -86,10 +86,10 @@ void over_lanes_of_width(int64_t& first, int64_t count, int max_vectors, const F
 }
 
 template <typename T, class F>
-void over_lanes(int64_t count, int max_vectors, const F& fn) {
+void over_lanes(int64_t count, const F& fn) {
   constexpr int width = kLaneBytes / sizeof(T);
   int64_t first = 0;
-  over_lanes_of_width<T, width>(first, count, max_vectors, fn);
+  over_lanes_of_width<T, width>(first, count, kMaxVectors, fn);
   if constexpr (width > 8) over_lanes_of_width<T, 8>(first, count, 1, fn);
   over_lanes_of_width<T, 1>(first, count, 1, fn);
 }
