@@ -105,6 +105,9 @@ class Tab:
             self.page.wait_for_timeout(40)
         self.page.mouse.up()
         self.settle()
+        before = None
+        while before != (before := self.camera(pane)):  # a slow machine turns on for a while
+            self.settle()
 
 
 @pytest.fixture(scope="module")
