@@ -71,6 +71,7 @@ class CodebookOptions:
 
     def at_strides(self, strides: Iterable[int]) -> dict[int, CodebookConfig]:
         """The settings of the blocks at each stride."""
+        strides = tuple(strides)
         everywhere = self.regions if isinstance(self.regions, RegionSet) else PUBLISHED_REGIONS
         common = CodebookConfig(
             regions=everywhere,

@@ -70,7 +70,7 @@ class CodebookUNetConfig(UNetConfig):
 
     def block_kinds(self) -> tuple[BlockKind, ...]:
         stages = list(zip(self.strides, self.stage_blocks, strict=True))
-        settings = self.codebook.at_strides({s: None for s, block in stages if block == CODEBOOK})
+        settings = self.codebook.at_strides(s for s, block in stages if block == CODEBOOK)
         return tuple(
             BlockKind(partial(_codebook_block, settings[stride]))
             if block == CODEBOOK
@@ -119,10 +119,10 @@ class CodebookUNet(UNet):
         terms: dict[str, list[Tensor]] = {}
         scalars: dict[str, float] = {}
         stages = self.codebook_stages()
-        for block in (block for blocks in stages.values() for block in blocks):
+        blocks = [block for members in stages.values() for block in members]
+        for block in blocks:
             for name, term in block.training_terms().items():
                 terms.setdefault(name, []).append(term)
-        blocks = [block for members in stages.values() for block in members]
         host = iter(_to_host([block.statistics() for block in blocks]))
         temperatures = iter(_floats([block.temperature for block in blocks]))
         for stage, members in stages.items():

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from pointseg import ops
+from pointseg.benchmark.timing import peak_mib
 from pointseg.ops.codebook_attention import codebook_attention_reference
 from pointseg.sparse import RegionSet, VoxelGrid, cubes
 from tests.ops import scenes
@@ -136,19 +136,6 @@ def test_what_no_head_chose_is_skipped_and_the_choice_still_gets_its_gradient() 
     assert out[0, 3:].isnan().any()
 
 
-def _extra_bytes(run) -> int:
-    """Peak of what the allocator holds during a call, above what it held before."""
-    run()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
-        run()
-    events = [e for e in trace.profiler.kineto_results.events() if e.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
-
-
 def test_memory_beyond_inputs_and_outputs_does_not_grow_with_pairs_times_channels() -> None:
     grid = VoxelGrid(scenes.surface_voxels(20_000, seed=7))
     regions = cubes(2, 1, 3)
@@ -169,7 +156,8 @@ def test_memory_beyond_inputs_and_outputs_does_not_grow_with_pairs_times_channel
     of_choices = 4 * n * heads * len(regions)
     slices = 32 * 4 * weight.numel() * 2
     pairs_times_channels = 4 * rmap.taps.numel() * channels
-    extra = _extra_bytes(run) - outputs
+    run()
+    extra = peak_mib(run) * 2**20 - outputs
     assert extra <= 8 * of_choices + slices
     assert 8 * of_choices + slices < pairs_times_channels / 2  # the bound above says something
 

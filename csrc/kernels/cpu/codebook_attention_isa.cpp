@@ -25,7 +25,7 @@ struct SpreadChoice {
       __attribute__((vector_size(kWidth * sizeof(int32_t)), aligned(4), may_alias));
 
   const T* choice;
-  int64_t loadable;  // elements from which on a whole vector can be read
+  int64_t loadable;  // the last element from which a whole vector can be read, or less than 0
   const int32_t* head_of;
   int64_t heads;
   int64_t num_entries;
