@@ -57,9 +57,17 @@ def _read_options(
     return {
         name: _nested(current[name], option, f"{owner}: {name}")
         if _is_value(current[name]) and not _is_value(option)
-        else option
+        else _plain(current[name], option, f"{owner}: {name}")
         for name, option in options.items()
     }
+
+
+def _plain(current: Any, option: Any, owner: str) -> Any:
+    """`option`; TypeError where it is no number, or no text, and the field holds one."""
+    for kinds, what in (((int,), "an integer"), ((int, float), "a number"), ((str,), "text")):
+        if type(current) is kinds[-1] and type(option) not in kinds:
+            raise TypeError(f"{owner}: expected {what}, got {option!r}")
+    return option
 
 
 def _nested(current: Any, option: Any, owner: str) -> Any:

@@ -152,7 +152,6 @@ def test_regions_of_a_file_go_to_the_stages_of_their_strides(tmp_path) -> None:
         ({"codebook": {"head": 4}}, "codebook has no option 'head'.*'heads'"),
         ({"codebook": {"choice": {"nme": "soft"}}}, "choice has no option 'nme'.*'name'"),
         ({"codebook": {"choice": "softer"}}, r"codebook: choice: name: .*'softer'"),
-        ({"codebook": {"temperature": {"start": "hot"}}}, r"temperature: start: .*'hot'"),
         ({"codebook": {"heads": 3}}, r"widths\[1\] = 8: the 16 value channels.*heads = 3"),
         ({"codebook": {"heads": 0}}, "codebook.heads must be a positive integer, got 0"),
         ({"codebook": {"regions": [{"sizes": 3}]}}, r"regions\[0\].*'sizes'.*'size'"),
@@ -163,6 +162,20 @@ def test_regions_of_a_file_go_to_the_stages_of_their_strides(tmp_path) -> None:
 )
 def test_bad_options_are_named(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
+        build_model("codedvtr", 3, 5, **{**THIN, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"codebook": {"prior": {"temperature": "cold"}}}, r"prior: temperature: .*'cold'"),
+        ({"codebook": {"choice": {"k": 2.5}}}, r"choice: k: expected an integer, got 2.5"),
+        ({"codebook": {"query": 3}}, r"codebook: query: expected text, got 3"),
+        ({"codebook": {"temperature": {"start": "hot"}}}, r"temperature: start: .*'hot'"),
+    ],
+)
+def test_options_of_a_wrong_type_are_named(options: dict, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         build_model("codedvtr", 3, 5, **{**THIN, **options})
 
 
