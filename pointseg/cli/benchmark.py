@@ -19,6 +19,7 @@ WAIT_POLICY = "OMP_WAIT_POLICY"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", help="what to measure: ops, codebook")
     parser.add_argument("--quick", action="store_true", help="one small room, fewer repeats")
+    parser.add_argument("--only", help="cases to measure: a part of the name, or a pattern with *")
     parser.add_argument("--threads", type=int, help="threads for ours (default: torch's choice)")
     parser.add_argument("--json", type=Path, help="write header and rows to this file")
     parser.add_argument("--markdown", type=Path, help="write the rows as a markdown table")
@@ -46,28 +47,38 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.threads is not None and args.threads < 1:
         raise ValueError(f"--threads: expected at least 1, got {args.threads}")
-    options = benchmark.Options(args.threads or torch.get_num_threads(), args.quick)
     suite = benchmark.SUITES[args.suite]
-    head = benchmark.header(args.suite, suite.rooms(options), options.threads, options.quick)
+    peers, said = benchmark.find_peers(suite.peers)
+    threads = args.threads or torch.get_num_threads()
+    options = benchmark.Options(threads, args.quick, args.only or "*", peers)
+    head = benchmark.header(args.suite, suite.scenes(options), threads, options.quick, said)
     if head["busy"]:
         print(f"warning: load average {head['load_average']}, figures will be off", file=sys.stderr)
     rows = []
     for row in suite.run(options):
         rows.append(row)
+        result = row.note if row.ratio is None else f"x{row.ratio:.2f}"
         print(
-            f"{row.case}: {row.ours:.4g} {row.unit}, x{row.ratio:.2f}", file=sys.stderr, flush=True
+            f"{row.case}: {row.ours:.4g} {row.unit}, {row.other} {result}",
+            file=sys.stderr,
+            flush=True,
+        )
+    if not rows:
+        raise ValueError(
+            f"--only: no case of the suite {args.suite} matches {args.only!r}; expected a part of "
+            "a name such as conv_fwd, or a pattern such as 'conv*C32*'"
         )
     benchmark.print_table(head, rows)
     if args.json:
         benchmark.write_json(args.json, head, rows)
     if args.markdown:
-        args.markdown.write_text(benchmark.markdown_table(rows), encoding="utf-8")
+        benchmark.write_text(args.markdown, benchmark.markdown_page(head, rows))
     return 0
 
 
 def _argv(args: argparse.Namespace) -> list[str]:
     argv = [args.suite, *(["--quick"] if args.quick else [])]
-    for name in ("threads", "json", "markdown"):
+    for name in ("only", "threads", "json", "markdown"):
         value = getattr(args, name)
         if value is not None:
             argv += [f"--{name}", str(value)]

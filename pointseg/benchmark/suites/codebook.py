@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pointseg import ops
 from pointseg.benchmark import plain_torch
-from pointseg.benchmark.inputs import Room
+from pointseg.benchmark.inputs import Scene
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Case, Function, Options, memory_row, time_row
 from pointseg.nn import BasicBlock, CodebookBlock, CodebookConfig, SparseModule
@@ -23,18 +23,18 @@ EXPANSION = 2  # channels of values per channel of the block
 HEADS = 8
 
 
-def codebook_rows(options: Options, room: Room) -> Iterator[Row]:
+def codebook_rows(options: Options, scene: Scene) -> Iterator[Row]:
     """The operators of a block: together, with one entry chosen, and the logits alone; then
     the block.
     """
-    grid = room.grid()
+    grid = scene.grid()
     for width in QUICK_WIDTHS if options.quick else WIDTHS:
-        problem = Problem(f"C{width}_{room.name}", grid, width)
+        problem = Problem(f"C{width}_{scene.name}", grid, width)
         yield from problem.attention().forward_backward(options)
         yield from problem.hard_attention().forward(options)
         yield from problem.logits("logits_fwd").forward(options)
         yield from problem.logits("logits_fwdbwd").forward_backward(options)
-        yield from _block_rows(options, f"C{width}_{room.name}", grid, width)
+        yield from _block_rows(options, f"C{width}_{scene.name}", grid, width)
 
 
 def _block_rows(options: Options, name: str, grid: VoxelGrid, width: int) -> Iterator[Row]:

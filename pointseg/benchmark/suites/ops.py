@@ -9,9 +9,10 @@ from torch import Tensor
 
 from pointseg import ops
 from pointseg.benchmark import plain_torch
-from pointseg.benchmark.inputs import Room, room_points
+from pointseg.benchmark.inputs import Scene
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Case, Options
+from pointseg.benchmark.suites.peers import peer_rows
 from pointseg.benchmark.timing import best_ms, fma_gflops, median_ms, threads
 from pointseg.sparse import KernelMap, KernelSpec, VoxelGrid
 
@@ -22,23 +23,24 @@ QUICK_CHANNELS = CHANNELS[:2]
 CODES = (8, 16, 16)  # heads, codes of a head, dimensions of a code
 
 
-def ops_rows(options: Options, room: Room) -> Iterator[Row]:
+def ops_rows(options: Options, scene: Scene) -> Iterator[Row]:
     """Voxels and kernel maps, convolution, then every other operator once."""
-    grid = room.grid()
-    yield from _geometry_rows(options, room, grid)
+    grid = scene.grid()
+    yield from _geometry_rows(options, scene, grid)
     kmap = grid.kernel_map(CUBE3)
     pairs = plain_torch.tap_pairs(kmap)
     for channels in QUICK_CHANNELS if options.quick else CHANNELS:
-        yield from _conv_rows(options, f"C{channels}_{room.name}", kmap, pairs, channels)
-    for case in neighborhood_cases(room.name, grid):
+        yield from _conv_rows(options, f"C{channels}_{scene.name}", kmap, pairs, channels)
+    for case in neighborhood_cases(scene.name, grid):
         yield from case.forward_backward(options)
-    for case in point_cases(room, grid):
+    for case in point_cases(scene, grid):
         yield from case.forward_backward(options)
-    yield from quantize_case(room.name, grid.num_voxels).forward(options)
+    yield from quantize_case(scene.name, grid.num_voxels).forward(options)
+    yield from peer_rows(options, scene.name, grid)
 
 
-def _geometry_rows(options: Options, room: Room, grid: VoxelGrid) -> Iterator[Row]:
-    cells = torch.floor(room_points() / room.voxel_size_m).int()
+def _geometry_rows(options: Options, scene: Scene, grid: VoxelGrid) -> Iterator[Row]:
+    cells = torch.floor(scene.points() / scene.voxel_size_m).int()
     coords = torch.nn.functional.pad(cells, (1, 0))
     with threads(options.threads):
         ours = median_ms(lambda: ops.voxelize(coords), options.repeats)
@@ -47,13 +49,13 @@ def _geometry_rows(options: Options, room: Room, grid: VoxelGrid) -> Iterator[Ro
         options.repeats,
         options.other_threads,
     )
-    yield Row.compare("ops", f"voxelize_{room.name}", "ms", ours, "plain_torch", other)
+    yield Row.compare("ops", f"voxelize_{scene.name}", "ms", ours, "plain_torch", other)
     with threads(options.threads):
         ours = median_ms(lambda: VoxelGrid(grid.coords).kernel_map(CUBE3), options.repeats)
     other = best_ms(
         lambda: plain_torch.kernel_map(grid, CUBE3), options.repeats, options.other_threads
     )
-    yield Row.compare("ops", f"kernel_map_k3_{room.name}", "ms", ours, "plain_torch", other)
+    yield Row.compare("ops", f"kernel_map_k3_{scene.name}", "ms", ours, "plain_torch", other)
 
 
 def _conv_rows(
@@ -124,25 +126,25 @@ def neighborhood_cases(size: str, grid: VoxelGrid) -> Iterator[Case]:
     )
 
 
-def point_cases(room: Room, grid: VoxelGrid) -> Iterator[Case]:
+def point_cases(scene: Scene, grid: VoxelGrid) -> Iterator[Case]:
     """Operators between points and voxels: every eighth point of the room."""
     generator = torch.Generator().manual_seed(0)
-    points = room_points()[::8]
+    points = scene.points()[::8]
     feats = torch.randn(points.shape[0], 32, generator=generator)
-    index = ops.voxelize_points(points, room.voxel_size_m).inverse
+    index = ops.voxelize_points(points, scene.voxel_size_m).inverse
     bins = int(index.max()) + 1
     for reduce in ("sum", "max"):
         yield Case(
             "ops",
-            f"scatter_{reduce}_fwdbwd_C32_{room.name}",
+            f"scatter_{reduce}_fwdbwd_C32_{scene.name}",
             lambda x, reduce=reduce: ops.scatter_reduce(x, index, bins, reduce),
             lambda x, reduce=reduce: plain_torch.scatter_reduce(x, index, bins, reduce),
             (feats,),
         )
-    query = torch.nn.functional.pad(points / room.voxel_size_m - 0.5, (1, 0))
+    query = torch.nn.functional.pad(points / scene.voxel_size_m - 0.5, (1, 0))
     yield Case(
         "ops",
-        f"interpolate_fwdbwd_C32_{room.name}",
+        f"interpolate_fwdbwd_C32_{scene.name}",
         lambda x: ops.interpolate(x, grid, query),
         lambda x: plain_torch.interpolate(x, grid, query),
         (torch.randn(grid.num_voxels, 32, generator=generator),),

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from pointseg import ops
-from pointseg.benchmark import Options, Row, Suite, markdown_table, plain_torch, suites
-from pointseg.benchmark.inputs import Room, room_grid, room_points, rooms
+from pointseg.benchmark import Options, Row, Suite, plain_torch, suites
+from pointseg.benchmark.inputs import Scene, room_points
+from pointseg.benchmark.report import markdown_table
 from pointseg.benchmark.suites import codebook
 from pointseg.benchmark.suites.cases import Case, check_equal
 from pointseg.benchmark.timing import fma_gflops, peak_mib
 from pointseg.sparse import KernelSpec, VoxelGrid, cubes
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_ratio_above_one_says_ours_is_better() -> None:
@@ -29,13 +30,6 @@ def test_ratio_above_one_says_ours_is_better() -> None:
     rate = Row.compare("ops", "case", "GFLOP/s", 50.0, "peak", 100.0)
     assert rate.ratio == 0.5
     assert markdown_table([faster, rate]).count("\n") == 4
-
-
-def test_rooms_have_the_sizes_their_names_say() -> None:
-    assert torch.equal(room_points(), room_points())
-    for room in rooms("20k", "80k", "150k", "500k"):
-        wanted = 1000 * int(room.name.removesuffix("k"))
-        assert abs(room.grid().num_voxels / wanted - 1) < 0.07, room
 
 
 def test_plain_torch_computes_the_same() -> None:
@@ -74,7 +68,7 @@ def brute_force_attention(grid: VoxelGrid, v: Tensor, q: Tensor, weight: Tensor)
 
 def test_the_published_way_is_the_formula() -> None:
     """Values and gradients; none of the latter reaches the weights through the logits."""
-    grid = room_grid(0.7)
+    grid = Scene("coarse", 0.7).grid()
     problem = codebook.Problem("tiny", grid, width=8)
     inputs = [x.requires_grad_() for x in (problem.v, problem.q, problem.weight)]
     expected = brute_force_attention(grid, *inputs)
@@ -88,15 +82,12 @@ def test_the_published_way_is_the_formula() -> None:
             assert (ours - theirs).abs().max() < 1e-4 * theirs.abs().max()
 
 
-TINY = Room("tiny", 0.6)
+TINY = Scene("tiny", 0.6, lambda: room_points()[::40])
 
 
 @pytest.mark.parametrize("name", ["ops", "codebook"])
 def test_every_case_agrees_and_has_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real suites, on a room of a few hundred voxels: times mean nothing here."""
-    monkeypatch.setattr("pointseg.benchmark.suites.ops.fma_gflops", lambda: 1.0)
-    points = room_points()[::40]
-    monkeypatch.setattr("pointseg.benchmark.suites.ops.room_points", lambda: points)
     monkeypatch.setattr(Options, "repeats", 1)
     suite = Suite(suites.SUITES[name].rows, (TINY,), (TINY,))
     rows = list(suite.run(Options(threads=1, quick=True)))
@@ -122,8 +113,8 @@ def test_every_case_agrees_and_has_rows(name: str, monkeypatch: pytest.MonkeyPat
 
 def test_cases_cover_the_sizes_that_are_reported() -> None:
     suite = suites.SUITES["codebook"]
-    assert [room.name for room in suite.rooms(Options(1))] == ["20k", "80k", "150k"]
-    assert len(suite.rooms(Options(1, quick=True))) == 1
+    assert [scene.name for scene in suite.scenes(Options(1))] == ["20k", "80k", "150k"]
+    assert len(suite.scenes(Options(1, quick=True))) == 1
     assert codebook.WIDTHS == (64, 128)
     assert cubes(2, 1, 3) == codebook.REGIONS
 
@@ -156,7 +147,7 @@ def test_the_peak_is_a_rate() -> None:
 def test_command_writes_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pointseg.cli import benchmark
 
-    def tiny_rows(options: Options, room: Room) -> Iterator[Row]:
+    def tiny_rows(options: Options, scene: Scene) -> Iterator[Row]:
         yield Row.compare("tiny", f"case_{options.threads}", "ms", 1.0, "plain_torch", 3.0)
 
     monkeypatch.setitem(suites.SUITES, "tiny", Suite(tiny_rows, (TINY,), (TINY,)))
