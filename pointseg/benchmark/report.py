@@ -20,10 +20,12 @@ from pointseg.benchmark.inputs import Scene, neighbors_of_27
 from pointseg.benchmark.timing import machine_peaks
 from pointseg.evaluation.files import written_whole
 from pointseg.machine import cpu_name
+from pointseg.sparse import VoxelGrid
 
 # Units in which more is better; in all others less is.
 RATES = ("GFLOP/s", "GB/s", "scenes/s")
 BUSY_LOAD = 0.5
+TABLE_WIDTH = 120  # at least: in a narrower one values would be cut, as in a file
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """The values of :data:`COLUMNS` as text."""
         threads = "" if self.threads is None else str(self.threads)
-        other_value = self.note if self.other_value is None else f"{self.other_value:.4g}"
+        other_value = "-" if self.other_value is None else f"{self.other_value:.4g}"
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
         return (self.case, self.unit, threads, f"{self.ours:.4g}", self.other, other_value, ratio)
 
@@ -94,15 +96,15 @@ def header(
         "load_average": round(load, 2),
         "busy": load > BUSY_LOAD,
         "peaks": machine_peaks(threads),
-        "scenes": {scene.name: _facts(scene) for scene in scenes},
+        "scenes": {scene.name: scene_facts(scene.voxel_size_m, scene.grid()) for scene in scenes},
         "peers": dict(peers or {}),
     }
 
 
-def _facts(scene: Scene) -> dict[str, float]:
-    grid = scene.grid()
+def scene_facts(voxel_size_m: float, grid: VoxelGrid) -> dict[str, float]:
+    """What is written of a scene in the header."""
     return {
-        "voxel_size_m": scene.voxel_size_m,
+        "voxel_size_m": voxel_size_m,
         "voxels": grid.num_voxels,
         "neighbors_of_27": round(neighbors_of_27(grid), 2),
     }
@@ -148,28 +150,36 @@ def header_lines(head: Mapping[str, Any]) -> list[str]:
 
 def print_table(head: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Print header and rows for a reader at a terminal."""
-    console = Console()
+    console = Console(width=max(Console().width, TABLE_WIDTH))
     table = Table(title=f"{head['suite']}{', quick' if head['quick'] else ''}")
     for column in COLUMNS:
         is_text = column in ("case", "other")
-        table.add_column(column, justify="left" if is_text else "right", no_wrap=column != "value")
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=True)
     for row in rows:
         table.add_row(*map(escape, row.cells()))
     console.print(table)
+    for line in failures(rows):
+        console.print(escape(line), style="bold red")
     for line in header_lines(head):
         console.print(escape(line), style="bold red" if line.startswith("The machine") else None)
 
 
+def failures(rows: Sequence[Row]) -> list[str]:
+    """Why rows have no other value, one line each."""
+    return [f"{row.case}, {row.other}: {row.note}" for row in rows if row.note]
+
+
 def markdown_page(head: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """Header and rows as markdown."""
-    return "\n".join(f"* {line}" for line in header_lines(head)) + "\n\n" + markdown_table(rows)
+    lines = [f"* {line}" for line in (*header_lines(head), *failures(rows))]
+    return "\n".join(lines) + "\n\n" + markdown_table(rows)
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
     """The rows as a markdown table."""
     rule = ["---" if name in ("case", "unit", "other") else "---:" for name in COLUMNS]
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{'|'.join(rule)}|"]
-    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row.cells())} |" for row in rows]
+    lines += [f"| {' | '.join(row.cells())} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 

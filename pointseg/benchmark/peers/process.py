@@ -90,7 +90,7 @@ class Peer:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             (folder / "job.json").write_text(json.dumps(asdict(job)), encoding="utf-8")
-            np.savez(folder / "problem.npz", **{k: x.numpy() for k, x in problem.items()})
+            save_arrays(folder / "problem.npz", problem)
             command = [sys.executable, "-W", "ignore", "-m", self.module, str(folder)]
             try:
                 done = subprocess.run(
@@ -108,10 +108,20 @@ class Peer:
                 raise PeerFailure(_reason(done.returncode, done.stderr))
             try:
                 answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
-                with np.load(folder / "results.npz") as arrays:
-                    return answer, {k: torch.from_numpy(arrays[k]) for k in arrays.files}
+                return answer, load_arrays(folder / "results.npz")
             except FileNotFoundError as error:
                 raise PeerFailure("ended without an answer") from error
+
+
+def save_arrays(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Tensors by name, as an npz file."""
+    np.savez(path, **{k: x.detach().numpy() for k, x in tensors.items()})  # type: ignore[arg-type]
+
+
+def load_arrays(path: Path) -> dict[str, Tensor]:
+    """What :func:`save_arrays` wrote."""
+    with np.load(path) as arrays:
+        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
 
 
 def find_peers(peers: Iterable[Peer]) -> tuple[tuple[Peer, ...], dict[str, str]]:

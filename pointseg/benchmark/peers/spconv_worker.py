@@ -19,11 +19,10 @@ CENTRE = 13
 
 class SpConv:
     def __init__(self) -> None:
-        self.engine: Any = importlib.import_module("spconv.pytorch")
-        self.ops: Any = importlib.import_module("spconv.pytorch.ops")
+        self.engine, self.ops = _module("spconv.pytorch"), _module("spconv.pytorch.ops")
         # Its backward asks for a CUDA stream, which a build without CUDA cannot name.
         self.ops.get_current_stream = lambda: 0
-        self.version = str(importlib.import_module("spconv").__version__)
+        self.version = str(_module("spconv").__version__)
 
     def find_map(self, coords: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Coordinates, pairs [2, 27, N] and the number of pairs of the first 13 taps."""
@@ -43,7 +42,7 @@ class SpConv:
         return found
 
     def neighbors(self, found: tuple[Tensor, Tensor, Tensor], coords: Tensor) -> Results:
-        """It counts 13 of 27 taps: the centre is every row, mirrored taps are pairs turned around."""
+        """Of 27 taps 13 are counted: the centre is every row, mirrored taps are turned around."""
         indices, pairs, counts = found
         table = torch.full((coords.shape[0], 27), -1, dtype=torch.int32)
         table[:, CENTRE] = torch.arange(coords.shape[0], dtype=torch.int32)
@@ -93,6 +92,10 @@ class SpConv:
 
     def _back(self, indices: Tensor, coords: Tensor) -> Tensor:
         return indices + _corner(coords)
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(name)
 
 
 def _corner(coords: Tensor) -> Tensor:

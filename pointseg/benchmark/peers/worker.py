@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pointseg.benchmark.peers.process import Job
+from pointseg.benchmark.peers.process import Job, load_arrays, save_arrays
 from pointseg.benchmark.timing import median_ms
 
 Results = dict[str, Tensor]
@@ -62,14 +61,13 @@ def main(load: Callable[[], Engine]) -> None:
     folder = Path(sys.argv[1])
     job = Job(**json.loads((folder / "job.json").read_text(encoding="utf-8")))
     engine = load()
-    with np.load(folder / "problem.npz") as arrays:
-        problem = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    problem = load_arrays(folder / "problem.npz")
     answer: dict[str, Any] = {"version": engine.version}
     results: Results = {}
     if job.operator != "version":
         call, results = _prepare(engine, job, problem)
         answer["median_ms"] = median_ms(call, job.repeats)
-    np.savez(folder / "results.npz", **{k: x.detach().numpy() for k, x in results.items()})
+    save_arrays(folder / "results.npz", results)
     (folder / "answer.json").write_text(json.dumps(answer), encoding="utf-8")
 
 

@@ -35,6 +35,6 @@ class Suite:
 
 
 SUITES = {
-    "ops": Suite(ops_rows, (*rooms("80k", "500k"), LIDAR), rooms("80k"), PEERS),
+    "ops": Suite(ops_rows, (*rooms("80k", "500k"), LIDAR), rooms("20k"), PEERS),
     "codebook": Suite(codebook_rows, rooms("20k", "80k", "150k"), rooms("20k")),
 }

@@ -125,7 +125,11 @@ def problems(options: Options, scene: str, grid: VoxelGrid) -> Iterator[Problem]
 
 
 def _layer_problem(name: str, job: Job, arrays: Results, kmap: KernelMap) -> Problem:
-    function = {"sparse_conv": ops.sparse_conv, "depthwise_conv": ops.depthwise_conv}[job.operator]
+    functions: dict[str, Callable[..., Tensor]] = {
+        "sparse_conv": ops.sparse_conv,
+        "depthwise_conv": ops.depthwise_conv,
+    }
+    function = functions[job.operator]
     if not job.backward:
 
         def forward() -> tuple[Tensor, ...]:
