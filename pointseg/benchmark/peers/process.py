@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pointseg.ops import voxel_keys
+
 PACKAGE_FOLDER = Path(__file__).resolve().parents[3]
 PATIENCE_S = 600
 
@@ -122,6 +124,20 @@ def load_arrays(path: Path) -> dict[str, Tensor]:
     """What :func:`save_arrays` wrote."""
     with np.load(path) as arrays:
         return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+
+
+def matching_rows(coords: Tensor, others: Tensor) -> Tensor:
+    """int64 [N], the row of `others` that equals each row of `coords`; both hold the same voxels.
+
+    Raises PeerFailure where they do not.
+    """
+    keys, order = voxel_keys(coords).sort()
+    other_keys, other_order = voxel_keys(others).sort()
+    if not torch.equal(keys, other_keys):
+        raise PeerFailure("the engine put out other voxels")
+    rows = torch.empty_like(order)
+    rows[order] = other_order
+    return rows
 
 
 def find_peers(peers: Iterable[Peer]) -> tuple[tuple[Peer, ...], dict[str, str]]:

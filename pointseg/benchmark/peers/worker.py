@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pointseg.benchmark.peers.process import Job, load_arrays, save_arrays
+from pointseg.benchmark.peers.process import Job, load_arrays, matching_rows, save_arrays
 from pointseg.benchmark.timing import median_ms
 
 Results = dict[str, Tensor]
@@ -87,11 +87,12 @@ def _prepare(engine: Engine, job: Job, problem: Results) -> tuple[Callable[[], A
 
         return forward, {"out": forward(), "coords": layer.coords}
 
+    grad = problem["grad"][matching_rows(layer.coords, coords)]
     leaves = (feats.requires_grad_(), layer.weight)
 
     def both() -> tuple[Tensor, ...]:
         out = layer.forward(feats)
-        return (out, *torch.autograd.grad(out, leaves, problem["grad"]))
+        return (out, *torch.autograd.grad(out, leaves, grad))
 
     out, grad_feats, grad_weight = both()
     results = {"out": out, "grad_feats": grad_feats, "coords": layer.coords}

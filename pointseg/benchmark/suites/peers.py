@@ -11,11 +11,10 @@ from torch import Tensor
 
 from pointseg import ops
 from pointseg.benchmark.peers import Peer, PeerFailure
-from pointseg.benchmark.peers.process import Job
+from pointseg.benchmark.peers.process import Job, matching_rows
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Options, check_equal
 from pointseg.benchmark.timing import median_ms, threads
-from pointseg.ops import voxel_keys
 from pointseg.sparse import KernelMap, KernelSpec, VoxelGrid
 
 CUBE3 = KernelSpec(3)
@@ -73,13 +72,12 @@ def peer_row(options: Options, peer: Peer, problem: Problem, grid: VoxelGrid) ->
 
 
 def check_results(case: str, expected: Results, found: Results, grid: VoxelGrid) -> None:
-    """AssertionError where an engine computed something else. Rows that it puts out are matched by
-    their coordinates; gradients of features come in the order of the features it was given.
+    """AssertionError or PeerFailure where an engine computed something else.
+
+    Rows that it puts out are matched by their coordinates; gradients of features come in the order
+    of the features it was given.
     """
-    keys, order = voxel_keys(found["coords"]).sort()
-    assert torch.equal(keys, grid.sorted_keys), f"{case}: other voxels"
-    rows = torch.empty_like(order)  # for each of our rows, the row of theirs
-    rows[grid.order.long()] = order
+    rows = matching_rows(grid.coords, found["coords"])
     for name, ours in expected.items():
         theirs = found[name]
         if name == "out":
