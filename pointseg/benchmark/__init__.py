@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from pointseg.benchmark.report import Row, header, markdown_table, print_table, write_json
+from pointseg.benchmark.peers import find_peers
+from pointseg.benchmark.report import (
+    Row,
+    header,
+    markdown_page,
+    print_table,
+    write_json,
+    write_text,
+)
 from pointseg.benchmark.suites import SUITES, Options, Suite
 
 __all__ = [
@@ -10,8 +18,10 @@ __all__ = [
     "Options",
     "Row",
     "Suite",
+    "find_peers",
     "header",
-    "markdown_table",
+    "markdown_page",
     "print_table",
     "write_json",
+    "write_text",
 ]

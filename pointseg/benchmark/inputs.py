@@ -1,21 +1,26 @@
-"""Inputs made from a seed: the surfaces of a furnished room."""
+"""Inputs made from a seed: a furnished room, a hall of rooms, and a sweep of a spinning lidar."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from pointseg.benchmark.street import street_sweep
 from pointseg.ops import voxelize_points
-from pointseg.sparse import VoxelGrid
+from pointseg.sparse import KernelSpec, VoxelGrid
 
 VOXEL_SIZES_M = {"20k": 0.1, "80k": 0.05, "150k": 0.037, "500k": 0.02}  # by number of voxels
 SPACING_M = 0.011  # dense enough that no 2 cm voxel of a surface stays empty
+HALL_VOXEL_SIZE_M = 0.05
+HALL_SPACING_M = 0.025  # a few points in every voxel; the largest halls have 20 million
+HALL_PITCH_M = 8.0  # from room to room
 
 
-def room_points(seed: int = 0) -> Tensor:
+def room_points(seed: int = 0, spacing_m: float = SPACING_M) -> Tensor:
     """Points on the floor, the walls and the furniture of a room, float32 [P, 3] in metres.
 
     A 7.6 m x 6.6 m room without a ceiling and 20 boxes at random angles: about 80 thousand
@@ -25,8 +30,8 @@ def room_points(seed: int = 0) -> Tensor:
 
     def rectangle(corner: list[float], u: list[float], v: list[float]) -> Tensor:
         origin, edge_u, edge_v = (torch.tensor(side) for side in (corner, u, v))
-        steps_u = max(1, math.ceil(edge_u.norm().item() / SPACING_M))
-        steps_v = max(1, math.ceil(edge_v.norm().item() / SPACING_M))
+        steps_u = max(1, math.ceil(edge_u.norm().item() / spacing_m))
+        steps_v = max(1, math.ceil(edge_v.norm().item() / spacing_m))
         i, j = torch.meshgrid(torch.arange(steps_u), torch.arange(steps_v), indexing="ij")
         cells = torch.stack([i.flatten(), j.flatten()], 1)
         share = (cells + torch.rand(cells.shape, generator=generator)) / torch.tensor(
@@ -54,23 +59,61 @@ def room_points(seed: int = 0) -> Tensor:
     return torch.cat(pieces)
 
 
-def room_grid(voxel_size_m: float, seed: int = 0) -> VoxelGrid:
-    """The voxels of :func:`room_points`, rows sorted."""
-    return VoxelGrid(voxelize_points(room_points(seed), voxel_size_m).coords, num_scenes=1)
-
-
 @dataclass(frozen=True)
-class Room:
-    """The room at one voxel size, named after the approximate number of voxels."""
+class Scene:
+    """A named input: points, and the edge of the voxels they are put into.
+
+    Attributes:
+        name: what names of cases end with; of a room the approximate number of voxels.
+        voxel_size_m: edge of a voxel.
+        points: makes float32 [P, 3] in metres, the same at every call.
+    """
 
     name: str
     voxel_size_m: float
+    points: Callable[[], Tensor] = room_points
 
     def grid(self) -> VoxelGrid:
-        """Its voxels, a new grid without any maps."""
-        return room_grid(self.voxel_size_m)
+        """Its voxels, rows sorted: a new grid without any maps."""
+        return VoxelGrid(voxelize_points(self.points(), self.voxel_size_m).coords, num_scenes=1)
 
 
-def rooms(*names: str) -> tuple[Room, ...]:
-    """Rooms by name."""
-    return tuple(Room(name, VOXEL_SIZES_M[name]) for name in names)
+LIDAR = Scene("lidar", 0.05, street_sweep)
+
+
+def rooms(*names: str) -> tuple[Scene, ...]:
+    """The room at several voxel sizes, by name."""
+    return tuple(Scene(name, VOXEL_SIZES_M[name]) for name in names)
+
+
+def neighbors_of_27(grid: VoxelGrid) -> float:
+    """How many voxels of the 3x3x3 cube around a voxel are there on average, itself included."""
+    return grid.kernel_map(KernelSpec(3)).num_pairs / max(grid.num_voxels, 1)
+
+
+def hall_points(num_voxels: int) -> Tensor:
+    """Points of rooms side by side, float32 [P, 3], in `num_voxels` voxels of 5 cm.
+
+    Every room is furnished differently. Of the last one only the middle is there: its voxels by
+    their distance from the centre, until there are enough. So small halls have floor and furniture,
+    and all sizes are about as dense.
+    """
+    pieces: list[Tensor] = []
+    missing = num_voxels
+    while missing > 0:
+        points = room_points(len(pieces), HALL_SPACING_M)
+        found = voxelize_points(points, HALL_VOXEL_SIZE_M)
+        if found.coords.shape[0] > missing:
+            points = points[_middle(found.coords, missing)[found.inverse.long()]]
+        missing -= min(missing, found.coords.shape[0])
+        pieces.append(points + torch.tensor([len(pieces) * HALL_PITCH_M, 0.0, 0.0]))
+    return torch.cat(pieces)
+
+
+def _middle(coords: Tensor, count: int) -> Tensor:
+    """Whether each voxel of a room is one of the `count` nearest to its centre, seen from above."""
+    plan = coords[:, 1:3].double()
+    distance = (plan - plan.mean(dim=0)).norm(dim=1)
+    kept = torch.zeros(coords.shape[0], dtype=torch.bool)
+    kept[distance.argsort(stable=True)[:count]] = True
+    return kept

@@ -39,6 +39,17 @@ def kernel_map(grid: VoxelGrid, spec: KernelSpec) -> Pairs:
     return pairs
 
 
+def halving_map(grid: VoxelGrid) -> Pairs:
+    """Pairs of the kernel of size 2 and stride 2: parents by `unique`, taps by lowest bits."""
+    coords = grid.coords.long()
+    xyz = torch.div(coords[:, 1:], grid.stride, rounding_mode="floor")
+    parents = torch.cat([coords[:, :1], torch.div(xyz, 2, rounding_mode="floor")], dim=1)
+    _, out_rows = torch.unique(_keys(parents), return_inverse=True)
+    taps = (xyz % 2) @ torch.tensor([1, 2, 4])
+    in_rows = [(taps == tap).nonzero()[:, 0] for tap in range(8)]
+    return [(rows, out_rows[rows]) for rows in in_rows]
+
+
 def depthwise_conv(feats: Tensor, weight: Tensor, pairs: Pairs, num_out: int) -> Tensor:
     """[N_in, C] -> [N_out, C]: ``out[o] += x[i] * W[k]``, tap by tap that has a pair."""
     out = feats.new_zeros(num_out, feats.shape[1])

@@ -5,48 +5,88 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import pointseg
-from pointseg.benchmark.inputs import Room
+from pointseg.benchmark.inputs import Scene, neighbors_of_27
+from pointseg.benchmark.timing import machine_peaks
 from pointseg.evaluation.files import written_whole
 from pointseg.machine import cpu_name
+from pointseg.sparse import VoxelGrid
 
 # Units in which more is better; in all others less is.
 RATES = ("GFLOP/s", "GB/s", "scenes/s")
 BUSY_LOAD = 0.5
+TABLE_WIDTH = 120  # at least: in a narrower one values would be cut, as in a file
 
 
 @dataclass(frozen=True)
 class Row:
-    """One case, measured for us and for one other way; `ratio` > 1 says that ours is better."""
+    """One case, measured for us and for one other way.
+
+    Attributes:
+        suite, case, unit: what was measured.
+        threads: that ours had, and an engine of its own process; plain torch had the better of one
+            and as many. None where torch's threads play no part.
+        ours, other, other_value: the two values and the name of the other way.
+        ratio: above 1 says that ours is better.
+        note: why the other way has no value (other_value and ratio are None then).
+    """
 
     suite: str
     case: str
     unit: str
+    threads: int | None
     ours: float
     other: str
-    other_value: float
-    ratio: float
+    other_value: float | None
+    ratio: float | None
+    note: str = ""
 
     @classmethod
     def compare(
-        cls, suite: str, case: str, unit: str, ours: float, other: str, other_value: float
+        cls,
+        suite: str,
+        case: str,
+        unit: str,
+        ours: float,
+        other: str,
+        other_value: float,
+        threads: int | None = None,
     ) -> Row:
         better, worse = (ours, other_value) if unit in RATES else (other_value, ours)
-        return cls(suite, case, unit, ours, other, other_value, better / worse)
+        return cls(suite, case, unit, threads, ours, other, other_value, better / worse)
+
+    def cells(self) -> tuple[str, ...]:
+        """The values of :data:`COLUMNS` as text."""
+        threads = "" if self.threads is None else str(self.threads)
+        other_value = "-" if self.other_value is None else f"{self.other_value:.4g}"
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
+        return (self.case, self.unit, threads, f"{self.ours:.4g}", self.other, other_value, ratio)
 
 
-def header(suite: str, rooms: Sequence[Room], threads: int, quick: bool) -> dict[str, Any]:
-    """What was measured on: processor, versions, threads, whether the machine was quiet, and how
-    many voxels the rooms have that the cases are named after.
+COLUMNS = ("case", "unit", "threads", "ours", "other", "value", "ratio")
+
+
+def header(
+    suite: str,
+    scenes: Sequence[Scene],
+    threads: int,
+    quick: bool,
+    peers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """What was measured on: processor, versions, threads, whether the machine was quiet, what it
+    can do at most, and the scenes that cases are named after.
+
+    peers: version of every engine measured beside us, or why it is not.
     """
     load = os.getloadavg()[0]
     return {
@@ -55,7 +95,18 @@ def header(suite: str, rooms: Sequence[Room], threads: int, quick: bool) -> dict
         **machine(threads),
         "load_average": round(load, 2),
         "busy": load > BUSY_LOAD,
-        "voxels": {room.name: room.grid().num_voxels for room in rooms},
+        "peaks": machine_peaks(threads),
+        "scenes": {scene.name: scene_facts(scene.voxel_size_m, scene.grid()) for scene in scenes},
+        "peers": dict(peers or {}),
+    }
+
+
+def scene_facts(voxel_size_m: float, grid: VoxelGrid) -> dict[str, float]:
+    """What is written of a scene in the header."""
+    return {
+        "voxel_size_m": voxel_size_m,
+        "voxels": grid.num_voxels,
+        "neighbors_of_27": round(neighbors_of_27(grid), 2),
     }
 
 
@@ -73,38 +124,76 @@ def machine(threads: int) -> dict[str, Any]:
     }
 
 
-def print_table(head: dict[str, Any], rows: Sequence[Row]) -> None:
+def header_lines(head: Mapping[str, Any]) -> list[str]:
+    """The header for a reader, one fact a line."""
+    peaks = head["peaks"]
+    lines = [
+        f"{head['cpu']}, {head['instruction_set']}, {head['threads']} threads; "
+        f"Python {head['python']}, torch {head['torch']}, pointseg {head['pointseg']}",
+        f"peaks: {peaks['fma_gflops_1_thread']:.4g} GFLOP/s with one thread, "
+        f"{peaks['fma_gflops']:.4g} with {head['threads']}; "
+        f"copy {peaks['copy_gb_per_s']:.3g} GB/s, read and written",
+    ]
+    lines += [
+        f"{name}: {facts['voxels']:,} voxels of {facts['voxel_size_m'] * 100:g} cm, "
+        f"{facts['neighbors_of_27']:.1f} neighbours of 27"
+        for name, facts in head["scenes"].items()
+    ]
+    lines += [f"{name}: {found}" for name, found in head["peers"].items()]
+    if head["busy"]:
+        lines.append(
+            f"The machine was busy (load average {head['load_average']}): "
+            "these figures are not to be trusted."
+        )
+    return lines
+
+
+def print_table(head: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Print header and rows for a reader at a terminal."""
-    console = Console()
-    table = Table(title=f"{head['cpu']}, {head['instruction_set']}, {head['threads']} threads")
-    for column in ("case", "unit", "ours", "other", "value", "ratio"):
+    console = Console(width=max(Console().width, TABLE_WIDTH))
+    table = Table(title=f"{head['suite']}{', quick' if head['quick'] else ''}")
+    for column in COLUMNS:
         is_text = column in ("case", "other")
         table.add_column(column, justify="left" if is_text else "right", no_wrap=True)
     for row in rows:
-        values = (f"{row.ours:.4g}", row.other, f"{row.other_value:.4g}", f"{row.ratio:.2f}")
-        table.add_row(row.case, row.unit, *values)
+        table.add_row(*map(escape, row.cells()))
     console.print(table)
-    for name, voxels in head["voxels"].items():
-        console.print(f"{name}: {voxels:,} voxels")
-    if head["busy"]:
-        console.print(
-            f"[bold red]The machine was busy (load average {head['load_average']}): "
-            "these figures are not to be trusted.[/]"
-        )
+    for line in failures(rows):
+        console.print(escape(line), style="bold red")
+    for line in header_lines(head):
+        console.print(escape(line), style="bold red" if line.startswith("The machine") else None)
+
+
+def failures(rows: Sequence[Row]) -> list[str]:
+    """Why rows have no other value, one line each."""
+    return [f"{row.case}, {row.other}: {row.note}" for row in rows if row.note]
+
+
+def markdown_page(head: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """Header and rows as markdown."""
+    lines = [f"* {line}" for line in (*header_lines(head), *failures(rows))]
+    return "\n".join(lines) + "\n\n" + markdown_table(rows)
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
     """The rows as a markdown table."""
-    lines = ["| case | unit | ours | other | value | ratio |", "|---|---|---:|---|---:|---:|"]
-    lines += [
-        f"| {r.case} | {r.unit} | {r.ours:.4g} | {r.other} | {r.other_value:.4g} | {r.ratio:.1f} |"
-        for r in rows
-    ]
+    rule = ["---" if name in ("case", "unit", "other") else "---:" for name in COLUMNS]
+    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'|'.join(rule)}|"]
+    lines += [f"| {' | '.join(row.cells())} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
-def write_json(path: Path, head: dict[str, Any], rows: Sequence[Row]) -> None:
+def write_json(path: Path, head: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Write header and rows, atomically."""
-    document = {"header": head, "rows": [asdict(row) for row in rows]}
+    write_document(path, {"header": head, "rows": [asdict(row) for row in rows]})
+
+
+def write_document(path: Path, document: Mapping[str, Any]) -> None:
+    """Write JSON, atomically."""
+    write_text(path, json.dumps(document, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write or replace a file, atomically."""
     with written_whole(path, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")

@@ -12,6 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 BUDGET_S = 4.0
+COPY_BYTES = 2**29  # far above any cache
 
 
 @contextmanager
@@ -65,6 +66,25 @@ def fma_gflops() -> float:
         operations = torch.ops.pointseg.fma_peak(iterations)
         best = max(best, operations / (time.perf_counter() - start) / 1e9)
     return best
+
+
+def copy_gb_per_s() -> float:
+    """Rate of torch's copy between tensors far larger than the caches, on torch's threads, in GB/s:
+    best of five. Bytes read and bytes written both count.
+    """
+    source = torch.ones(COPY_BYTES, dtype=torch.uint8)
+    target = torch.empty_like(source)
+    target.copy_(source)  # takes the pages
+    return 2 * COPY_BYTES / min(timed(lambda: target.copy_(source)) for _ in range(5)) / 1e9
+
+
+def machine_peaks(count: int) -> dict[str, float]:
+    """Multiply-add peak of one thread and of `count`, and copy bandwidth of `count`."""
+    with threads(1):
+        peaks = {"fma_gflops_1_thread": fma_gflops()}
+    with threads(count):
+        peaks |= {"fma_gflops": fma_gflops(), "copy_gb_per_s": copy_gb_per_s()}
+    return {name: round(value, 1) for name, value in peaks.items()}
 
 
 def peak_mib(call: Callable[[], Any]) -> float:

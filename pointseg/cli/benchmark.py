@@ -1,4 +1,9 @@
-"""Measure operators against plain torch and print a table of ratios."""
+"""Measure operators against plain torch and other engines; how they scale with size.
+
+Suites ops and codebook print a table of ratios; engines that can be imported (MinkowskiEngine,
+spconv) are measured beside ours, in processes of their own. The suite scaling goes from ten
+thousand to five million voxels and writes rows, fitted lines and pictures to a folder.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +12,33 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pointseg.cli import PACKAGE_DIR, run_main
+
+if TYPE_CHECKING:
+    from pointseg.benchmark import Options
 
 # Threads that spin while they wait slow down whoever runs between them. OpenMP reads this when it
 # is loaded, so the measuring process has to be started with it.
 WAIT_POLICY = "OMP_WAIT_POLICY"
+SCALING = "scaling"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("suite", help="what to measure: ops, codebook")
-    parser.add_argument("--quick", action="store_true", help="one small room, fewer repeats")
+    parser.add_argument("suite", help="what to measure: ops, codebook, scaling")
+    parser.add_argument("--quick", action="store_true", help="one small scene, fewer repeats")
+    parser.add_argument("--only", help="cases to measure: a part of the name, or a pattern with *")
     parser.add_argument("--threads", type=int, help="threads for ours (default: torch's choice)")
     parser.add_argument("--json", type=Path, help="write header and rows to this file")
-    parser.add_argument("--markdown", type=Path, help="write the rows as a markdown table")
+    parser.add_argument("--markdown", type=Path, help="write them as markdown to this file")
+    parser.add_argument("--out", type=Path, help="scaling: folder for rows, tables and pictures")
 
 
 def run(args: argparse.Namespace) -> int:
+    _check(args)
     if WAIT_POLICY not in os.environ:
         # The same pointseg, also where it is not installed.
         paths = [str(PACKAGE_DIR.parent), os.environ.get("PYTHONPATH", "")]
@@ -35,42 +49,115 @@ def run(args: argparse.Namespace) -> int:
         }
         command = [sys.executable, "-m", "pointseg", "benchmark", *_argv(args)]
         return subprocess.run(command, env=environment, check=False).returncode
+    return _scaling(args) if args.suite == SCALING else _suite(args)
 
-    import torch
 
+def _check(args: argparse.Namespace) -> None:
+    if args.threads is not None and args.threads < 1:
+        raise ValueError(f"--threads: expected at least 1, got {args.threads}")
+    scaling = args.suite == SCALING
+    if scaling and args.out is None:
+        raise ValueError("--out: expected the folder for rows, tables and pictures of scaling")
+    wrong = [n for n in (("json", "markdown") if scaling else ("out",)) if getattr(args, n)]
+    if wrong:
+        instead = "--out" if scaling else "--json and --markdown"
+        raise ValueError(f"--{wrong[0]}: the suite {args.suite} writes to {instead}")
+
+
+def _suite(args: argparse.Namespace) -> int:
     from pointseg import benchmark
 
     if args.suite not in benchmark.SUITES:
-        raise ValueError(
-            f"suite: expected one of {', '.join(benchmark.SUITES)}, got {args.suite!r}"
-        )
-    if args.threads is not None and args.threads < 1:
-        raise ValueError(f"--threads: expected at least 1, got {args.threads}")
-    options = benchmark.Options(args.threads or torch.get_num_threads(), args.quick)
+        names = ", ".join((*benchmark.SUITES, SCALING))
+        raise ValueError(f"suite: expected one of {names}, got {args.suite!r}")
     suite = benchmark.SUITES[args.suite]
-    head = benchmark.header(args.suite, suite.rooms(options), options.threads, options.quick)
-    if head["busy"]:
-        print(f"warning: load average {head['load_average']}, figures will be off", file=sys.stderr)
+    peers, said = benchmark.find_peers(suite.peers)
+    options = _options(args, peers)
+    head = benchmark.header(args.suite, suite.scenes(options), options.threads, options.quick, said)
+    _warn_if_busy(head)
     rows = []
     for row in suite.run(options):
         rows.append(row)
-        print(
-            f"{row.case}: {row.ours:.4g} {row.unit}, x{row.ratio:.2f}", file=sys.stderr, flush=True
-        )
+        result = row.note if row.ratio is None else f"x{row.ratio:.2f}"
+        _tell(f"{row.case}: {row.ours:.4g} {row.unit}, {row.other} {result}")
+    if not rows:
+        raise _nothing_matches(args)
     benchmark.print_table(head, rows)
     if args.json:
         benchmark.write_json(args.json, head, rows)
     if args.markdown:
-        args.markdown.write_text(benchmark.markdown_table(rows), encoding="utf-8")
+        benchmark.write_text(args.markdown, benchmark.markdown_page(head, rows))
     return 0
+
+
+def _scaling(args: argparse.Namespace) -> int:
+    from pointseg.benchmark import header, pictures, report, scaling
+    from pointseg.benchmark.inputs import HALL_VOXEL_SIZE_M
+    from pointseg.benchmark.suites import scaling as suite
+
+    options = _options(args)
+    head = header(SCALING, (), options.threads, options.quick)
+    _warn_if_busy(head)
+    points = []
+    for size in suite.sizes(options):
+        coords, grid = suite.hall(size)
+        head["scenes"][f"hall_{size}"] = report.scene_facts(HALL_VOXEL_SIZE_M, grid)
+        for problem in suite.problems(options, coords, grid):
+            for point in suite.measure(options, problem):
+                points.append(point)
+                _tell(
+                    f"{point.case} {point.size:,}: {point.engine}, {point.threads} threads, "
+                    f"{point.time_ms:.4g} ms, {point.memory_mib:.4g} MiB"
+                )
+    if not points:
+        raise _nothing_matches(args)
+    lines = list(scaling.fits(points))
+    table = scaling.fit_table(lines)
+    facts = report.header_lines(head)
+    page = "\n".join(f"* {fact}" for fact in facts) + f"\n\n{table}\n{scaling.point_table(points)}"
+    report.write_text(args.out / "scaling.md", page)
+    document = {"header": head, "points": list(map(asdict, points))}
+    document["fits"] = list(map(asdict, lines))
+    report.write_document(args.out / "scaling.json", document)
+    written, no_png = pictures.write_pictures(points, args.out, facts[0])
+    print("\n".join(facts), table, sep="\n\n")
+    for path in (args.out / "scaling.md", args.out / "scaling.json", *written):
+        print(path)
+    if no_png:
+        print(f"no PNG: {no_png}")
+    return 0
+
+
+def _options(args: argparse.Namespace, peers: tuple[Any, ...] = ()) -> Options:
+    import torch
+
+    from pointseg.benchmark import Options
+
+    return Options(args.threads or torch.get_num_threads(), args.quick, args.only or "*", peers)
+
+
+def _warn_if_busy(head: dict[str, Any]) -> None:
+    if head["busy"]:
+        _tell(f"warning: load average {head['load_average']}, figures will be off")
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _nothing_matches(args: argparse.Namespace) -> ValueError:
+    return ValueError(
+        f"--only: no case of the suite {args.suite} matches {args.only!r}; expected a part of a "
+        "name such as conv_fwd, or a pattern such as 'conv*C32*'"
+    )
 
 
 def _argv(args: argparse.Namespace) -> list[str]:
     argv = [args.suite, *(["--quick"] if args.quick else [])]
-    for name in ("threads", "json", "markdown"):
+    for name in ("only", "threads", "json", "markdown", "out"):
         value = getattr(args, name)
         if value is not None:
-            argv += [f"--{name}", str(value)]
+            argv += [f"--{name}={value}"]
     return argv
 
 

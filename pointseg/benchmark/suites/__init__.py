@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pointseg.benchmark.inputs import Room, rooms
+from pointseg.benchmark.inputs import LIDAR, Scene, rooms
+from pointseg.benchmark.peers import PEERS, Peer
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Options
 from pointseg.benchmark.suites.codebook import codebook_rows
@@ -14,21 +15,26 @@ from pointseg.benchmark.suites.ops import ops_rows
 
 @dataclass(frozen=True)
 class Suite:
-    """Rows of every room; with --quick of the quick rooms only."""
+    """Rows of every scene; with --quick of the quick scenes only.
 
-    rows: Callable[[Options, Room], Iterator[Row]]
-    all_rooms: tuple[Room, ...]
-    quick_rooms: tuple[Room, ...]
+    peers: engines that it can set beside us.
+    """
 
-    def rooms(self, options: Options) -> tuple[Room, ...]:
-        return self.quick_rooms if options.quick else self.all_rooms
+    rows: Callable[[Options, Scene], Iterator[Row]]
+    all_scenes: tuple[Scene, ...]
+    quick_scenes: tuple[Scene, ...]
+    peers: tuple[Peer, ...] = ()
+
+    def scenes(self, options: Options) -> tuple[Scene, ...]:
+        return self.quick_scenes if options.quick else self.all_scenes
 
     def run(self, options: Options) -> Iterator[Row]:
-        for room in self.rooms(options):
-            yield from self.rows(options, room)
+        """The rows of the cases that are wanted."""
+        for scene in self.scenes(options):
+            yield from (row for row in self.rows(options, scene) if options.wants(row.case))
 
 
 SUITES = {
-    "ops": Suite(ops_rows, rooms("80k", "500k"), rooms("80k")),
+    "ops": Suite(ops_rows, (*rooms("80k", "500k"), LIDAR), rooms("20k"), PEERS),
     "codebook": Suite(codebook_rows, rooms("20k", "80k", "150k"), rooms("20k")),
 }

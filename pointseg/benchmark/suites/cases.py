@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
 
+from pointseg.benchmark.peers import Peer
 from pointseg.benchmark.report import Row
-from pointseg.benchmark.timing import best_ms, median_ms, peak_mib, threads
+from pointseg.benchmark.timing import (
+    best_ms,
+    copy_gb_per_s,
+    fma_gflops,
+    median_ms,
+    peak_mib,
+    threads,
+)
 
 TOLERANCE = 1e-4  # of the largest value: float32 sums of many terms in another order
 
@@ -20,15 +29,19 @@ Call = Callable[[], Results]
 
 @dataclass(frozen=True)
 class Options:
-    """How thoroughly to measure.
+    """What to measure, and how thoroughly.
 
     Attributes:
-        threads: for ours; the other way takes the best of 1 and this many.
+        threads: for ours; plain torch takes the best of 1 and this many.
         quick: the small room, fewer repeats and widths.
+        only: a part of the names of the cases to measure, or a pattern with * and ?.
+        peers: engines to measure beside us.
     """
 
     threads: int
     quick: bool = False
+    only: str = "*"
+    peers: tuple[Peer, ...] = ()
 
     @property
     def repeats(self) -> int:
@@ -37,6 +50,10 @@ class Options:
     @property
     def other_threads(self) -> tuple[int, ...]:
         return tuple(sorted({1, self.threads}))
+
+    def wants(self, case: str) -> bool:
+        """Whether this case is to be measured."""
+        return fnmatchcase(case, f"*{self.only}*")
 
 
 @dataclass(frozen=True)
@@ -48,6 +65,9 @@ class Case:
         ours, other: functions of `inputs`.
         inputs: what gradients are taken of, float.
         shown: what of a result is compared, where two right results can differ.
+        flops: multiplications and additions of the forward pass; above 0, a row sets the rate
+            beside the processor's peak.
+        bound_by_memory: whether a row sets the least possible traffic beside the copy bandwidth.
     """
 
     suite: str
@@ -56,18 +76,28 @@ class Case:
     other: Function
     inputs: tuple[Tensor, ...]
     shown: Callable[[Tensor], Tensor] | None = None
+    flops: int = 0
+    bound_by_memory: bool = False
 
     def forward(self, options: Options) -> Iterator[Row]:
         """Time of the forward pass, without autograd."""
+        if not options.wants(self.name):
+            return
 
         def call(function: Function) -> Tensor:
             with torch.no_grad():
                 return function(*self.inputs)
 
-        yield from self._rows(options, lambda: call(self.ours), lambda: call(self.other), False)
+        out = call(self.ours)
+        traffic = num_bytes(*self.inputs, out)
+        yield from self._rows(
+            options, lambda: call(self.ours), lambda: call(self.other), self.flops, traffic
+        )
 
     def forward_backward(self, options: Options) -> Iterator[Row]:
         """Time of the forward pass and the gradients of all inputs, and what they allocate."""
+        if not options.wants(self.name):
+            return
         inputs = tuple(x.detach().requires_grad_() for x in self.inputs)
         with torch.no_grad():
             shape = self.ours(*self.inputs).shape
@@ -77,15 +107,38 @@ class Case:
             out = function(*inputs)
             return (out.detach(), *torch.autograd.grad(out, inputs, grad))
 
-        yield from self._rows(options, lambda: call(self.ours), lambda: call(self.other), True)
+        # Forward reads the inputs and writes the result; backward reads its gradient and the
+        # inputs, and writes their gradients.
+        traffic = 3 * num_bytes(*inputs) + 2 * num_bytes(grad)
+        ours, other = (lambda: call(self.ours)), (lambda: call(self.other))
+        yield from self._rows(options, ours, other, 3 * self.flops, traffic)
+        yield memory_row(self.suite, self.name, ours, "plain_torch", other, options.threads)
 
-    def _rows(self, options: Options, ours: Call, other: Call, memory: bool) -> Iterator[Row]:
+    def _rows(
+        self, options: Options, ours: Call, other: Call, flops: int, traffic: int
+    ) -> Iterator[Row]:
         shown = self.shown or (lambda result: result)
         for a, b in zip(_as_tuple(ours()), _as_tuple(other()), strict=True):
             check_equal(self.name, shown(a), shown(b))
-        yield time_row(options, self.suite, self.name, ours, "plain_torch", other)
-        if memory:
-            yield memory_row(self.suite, self.name, ours, "plain_torch", other)
+        row = time_row(options, self.suite, self.name, ours, "plain_torch", other)
+        yield row
+        if flops:
+            yield peak_row(options, row, "GFLOP/s", flops)
+        if self.bound_by_memory:
+            yield peak_row(options, row, "GB/s", traffic)
+
+
+def peak_row(options: Options, time: Row, unit: str, work: float) -> Row:
+    """The rate of a row in ms beside the machine's peak, which is measured again next to it.
+
+    work: floating point operations for "GFLOP/s"; for "GB/s" the bytes of inputs read once and
+    results written once, the least that any way has to move (the map's lists are not counted).
+    """
+    name, measure = {"GFLOP/s": ("peak", fma_gflops), "GB/s": ("copy", copy_gb_per_s)}[unit]
+    with threads(options.threads):
+        peak = measure()
+    rate = 1e-6 * work / time.ours
+    return Row.compare(time.suite, time.case, unit, rate, name, peak, options.threads)
 
 
 def time_row(
@@ -95,20 +148,28 @@ def time_row(
     with threads(options.threads):
         our_ms = median_ms(ours, options.repeats)
     other_ms = best_ms(other, options.repeats, options.other_threads)
-    return Row.compare(suite, name, "ms", our_ms, other_name, other_ms)
+    return Row.compare(suite, name, "ms", our_ms, other_name, other_ms, options.threads)
 
 
-def memory_row(suite: str, name: str, ours: Call, other_name: str, other: Call) -> Row:
+def memory_row(
+    suite: str, name: str, ours: Call, other_name: str, other: Call, count: int | None = None
+) -> Row:
     """Most that is allocated at once beyond the inputs."""
-    return Row.compare(f"{suite}_memory", name, "MiB", peak_mib(ours), other_name, peak_mib(other))
+    values = (peak_mib(ours), other_name, peak_mib(other))
+    return Row.compare(f"{suite}_memory", name, "MiB", *values, count)
 
 
-def check_equal(case: str, ours: Tensor, other: Tensor) -> None:
+def check_equal(case: str, ours: Tensor, other: Tensor, tolerance: float = TOLERANCE) -> None:
     """A time is worth nothing if the two compute different things."""
     assert ours.shape == other.shape, f"{case}: {list(ours.shape)} and {list(other.shape)}"
     error = ((ours - other).abs().max() / other.abs().max()).item()
-    if not error < TOLERANCE:
+    if not error < tolerance:
         raise AssertionError(f"{case}: results differ by {error:.2g} of the largest value")
+
+
+def num_bytes(*tensors: Tensor) -> int:
+    """What the tensors take."""
+    return sum(x.numel() * x.element_size() for x in tensors)
 
 
 def _as_tuple(results: Results) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pointseg import ops
 from pointseg.benchmark import plain_torch
-from pointseg.benchmark.inputs import Room
+from pointseg.benchmark.inputs import Scene
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Case, Function, Options, memory_row, time_row
 from pointseg.nn import BasicBlock, CodebookBlock, CodebookConfig, SparseModule
@@ -23,24 +23,28 @@ EXPANSION = 2  # channels of values per channel of the block
 HEADS = 8
 
 
-def codebook_rows(options: Options, room: Room) -> Iterator[Row]:
+def codebook_rows(options: Options, scene: Scene) -> Iterator[Row]:
     """The operators of a block: together, with one entry chosen, and the logits alone; then
     the block.
     """
-    grid = room.grid()
+    grid = scene.grid()
     for width in QUICK_WIDTHS if options.quick else WIDTHS:
-        problem = Problem(f"C{width}_{room.name}", grid, width)
+        problem = Problem(f"C{width}_{scene.name}", grid, width)
         yield from problem.attention().forward_backward(options)
+        yield from problem.soft_attention().forward(options)
         yield from problem.hard_attention().forward(options)
         yield from problem.logits("logits_fwd").forward(options)
         yield from problem.logits("logits_fwdbwd").forward_backward(options)
-        yield from _block_rows(options, f"C{width}_{room.name}", grid, width)
+        yield from _block_rows(options, f"C{width}_{scene.name}", grid, width)
 
 
 def _block_rows(options: Options, name: str, grid: VoxelGrid, width: int) -> Iterator[Row]:
     """A whole block beside the residual block of a MinkUNet of the same width: what attention costs
     a network. They compute different things.
     """
+    name = f"block_fwdbwd_{name}"
+    if not options.wants(name):
+        return
     torch.manual_seed(0)
     config = CodebookConfig(REGIONS, HEADS, EXPANSION)
     ours, other = CodebookBlock(width, width, config), BasicBlock(width, width)
@@ -52,8 +56,8 @@ def _block_rows(options: Options, name: str, grid: VoxelGrid, width: int) -> Ite
         return torch.autograd.grad(out, (feats, *block.parameters()), grad)
 
     calls = (lambda: call(ours), "minkunet_block", lambda: call(other))
-    yield time_row(options, "codebook", f"block_fwdbwd_{name}", *calls)
-    yield memory_row("codebook", f"block_fwdbwd_{name}", *calls)
+    yield time_row(options, "codebook", name, *calls)
+    yield memory_row("codebook", name, *calls, options.threads)
 
 
 class Problem:
@@ -90,6 +94,19 @@ class Problem:
             self.weight,
         )
 
+    def soft_attention(self) -> Case:
+        """The values where the shares of every entry are given."""
+        with torch.no_grad():
+            choice = entry_softmax(self._our_logits(self.q, self.weight))
+        return self._case(
+            "attention_values_fwd",
+            lambda v, c, w: ops.codebook_attention(v, c, w, self.rmap),
+            lambda v, c, w: plain_torch.codebook_attention(v, c, w, self.entries),
+            self.v,
+            choice,
+            self.weight,
+        )
+
     def logits(self, name: str) -> Case:
         """The logits alone; gradient of the queries."""
         return self._case(
@@ -100,7 +117,9 @@ class Problem:
         )
 
     def _case(self, name: str, ours: Function, other: Function, *inputs: Tensor) -> Case:
-        return Case("codebook", f"{name}_{self.name}", ours, other, inputs)
+        bound = name.startswith("attention")
+        full = f"{name}_{self.name}"
+        return Case("codebook", full, ours, other, inputs, bound_by_memory=bound)
 
     def _our_logits(self, q: Tensor, weight: Tensor) -> Tensor:
         scale = weight.detach().unflatten(1, (HEADS, -1)).sum(dim=2)

@@ -1,106 +1,70 @@
-"""Operators on a room, against plain torch."""
+"""Every operator on a scene, against plain torch and other engines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from pointseg import ops
 from pointseg.benchmark import plain_torch
-from pointseg.benchmark.inputs import Room, room_points
+from pointseg.benchmark.inputs import Scene
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Case, Options
-from pointseg.benchmark.timing import best_ms, fma_gflops, median_ms, threads
-from pointseg.sparse import KernelMap, KernelSpec, VoxelGrid
+from pointseg.benchmark.suites.conv import conv_rows
+from pointseg.benchmark.suites.geometry import geometry_rows
+from pointseg.benchmark.suites.peers import peer_rows
+from pointseg.sparse import KernelSpec, VoxelGrid
 
 CUBE3 = KernelSpec(3)
 HALVING = KernelSpec(2, stride=2)
-CHANNELS = (32, 64, 128, 256)
-QUICK_CHANNELS = CHANNELS[:2]
 CODES = (8, 16, 16)  # heads, codes of a head, dimensions of a code
 
 
-def ops_rows(options: Options, room: Room) -> Iterator[Row]:
-    """Voxels and kernel maps, convolution, then every other operator once."""
-    grid = room.grid()
-    yield from _geometry_rows(options, room, grid)
+def ops_rows(options: Options, scene: Scene) -> Iterator[Row]:
+    """Voxels and maps, convolutions, every other operator once, and the engines that are there."""
+    grid = scene.grid()
+    yield from geometry_rows(options, scene, grid)
+    yield from conv_rows(options, scene.name, grid)
+    depthwise = depthwise_case(scene.name, grid)
+    forward_only = replace(depthwise, name=depthwise.name.replace("fwdbwd", "fwd"))
+    yield from forward_only.forward(options)
+    yield from depthwise.forward_backward(options)
+    for case in neighborhood_cases(scene.name, grid):
+        yield from case.forward_backward(options)
+    for case in point_cases(scene, grid):
+        yield from case.forward_backward(options)
+    yield from quantize_case(scene.name, grid.num_voxels).forward(options)
+    yield from peer_rows(options, scene.name, grid)
+
+
+def depthwise_case(size: str, grid: VoxelGrid) -> Case:
+    """3x3x3 at 64 channels."""
+    generator = torch.Generator().manual_seed(0)
     kmap = grid.kernel_map(CUBE3)
     pairs = plain_torch.tap_pairs(kmap)
-    for channels in QUICK_CHANNELS if options.quick else CHANNELS:
-        yield from _conv_rows(options, f"C{channels}_{room.name}", kmap, pairs, channels)
-    for case in neighborhood_cases(room.name, grid):
-        yield from case.forward_backward(options)
-    for case in point_cases(room, grid):
-        yield from case.forward_backward(options)
-    yield from quantize_case(room.name, grid.num_voxels).forward(options)
-
-
-def _geometry_rows(options: Options, room: Room, grid: VoxelGrid) -> Iterator[Row]:
-    cells = torch.floor(room_points() / room.voxel_size_m).int()
-    coords = torch.nn.functional.pad(cells, (1, 0))
-    with threads(options.threads):
-        ours = median_ms(lambda: ops.voxelize(coords), options.repeats)
-    other = best_ms(
-        lambda: torch.unique(coords, dim=0, return_inverse=True, return_counts=True),
-        options.repeats,
-        options.other_threads,
+    return Case(
+        "ops",
+        f"depthwise_conv_fwdbwd_C64_{size}",
+        lambda x, w: ops.depthwise_conv(x, w, kmap),
+        lambda x, w: plain_torch.depthwise_conv(x, w, pairs, kmap.num_out),
+        (
+            torch.randn(grid.num_voxels, 64, generator=generator),
+            torch.randn(kmap.num_taps, 64, generator=generator),
+        ),
+        bound_by_memory=True,
     )
-    yield Row.compare("ops", f"voxelize_{room.name}", "ms", ours, "plain_torch", other)
-    with threads(options.threads):
-        ours = median_ms(lambda: VoxelGrid(grid.coords).kernel_map(CUBE3), options.repeats)
-    other = best_ms(
-        lambda: plain_torch.kernel_map(grid, CUBE3), options.repeats, options.other_threads
-    )
-    yield Row.compare("ops", f"kernel_map_k3_{room.name}", "ms", ours, "plain_torch", other)
-
-
-def _conv_rows(
-    options: Options, case: str, kmap: KernelMap, pairs: plain_torch.Pairs, channels: int
-) -> Iterator[Row]:
-    generator = torch.Generator().manual_seed(0)
-    inputs = (
-        torch.randn(kmap.num_in, channels, generator=generator),
-        torch.randn(kmap.num_taps, channels, channels, generator=generator) * 0.05,
-    )
-
-    def ours(x: Tensor, w: Tensor) -> Tensor:
-        return ops.sparse_conv(x, w, kmap)
-
-    def other(x: Tensor, w: Tensor) -> Tensor:
-        return plain_torch.sparse_conv(x, w, pairs, kmap.num_out)
-
-    forward = Case("ops", f"conv_fwd_{case}", ours, other, inputs)
-    both = Case("ops", f"conv_fwdbwd_{case}", ours, other, inputs)
-    for name, products, rows in (
-        (forward.name, 1, forward.forward(options)),
-        (both.name, 3, both.forward_backward(options)),
-    ):
-        for row in rows:
-            yield row
-            if row.unit == "ms":
-                with threads(options.threads):
-                    peak = fma_gflops()
-                rate = 2e-6 * products * kmap.num_pairs * channels**2 / row.ours
-                yield Row.compare("ops", name, "GFLOP/s", rate, "peak", peak)
 
 
 def neighborhood_cases(size: str, grid: VoxelGrid) -> Iterator[Case]:
     """Operators over a kernel map."""
     generator = torch.Generator().manual_seed(0)
     kmap, half = grid.kernel_map(CUBE3), grid.kernel_map(HALVING)
-    pairs, half_pairs = plain_torch.tap_pairs(kmap), plain_torch.tap_pairs(half)
+    half_pairs = plain_torch.tap_pairs(half)
     table = kmap.neighbors().long()
     feats = torch.randn(grid.num_voxels, 64, generator=generator)
-    weight = torch.randn(kmap.num_taps, 64, generator=generator)
-    yield Case(
-        "ops",
-        f"depthwise_conv_fwdbwd_C64_{size}",
-        lambda x, w: ops.depthwise_conv(x, w, kmap),
-        lambda x, w: plain_torch.depthwise_conv(x, w, pairs, kmap.num_out),
-        (feats, weight),
-    )
     yield Case(
         "ops",
         f"pool_max_fwdbwd_C64_{size}",
@@ -124,25 +88,25 @@ def neighborhood_cases(size: str, grid: VoxelGrid) -> Iterator[Case]:
     )
 
 
-def point_cases(room: Room, grid: VoxelGrid) -> Iterator[Case]:
-    """Operators between points and voxels: every eighth point of the room."""
+def point_cases(scene: Scene, grid: VoxelGrid) -> Iterator[Case]:
+    """Operators between points and voxels: every eighth point."""
     generator = torch.Generator().manual_seed(0)
-    points = room_points()[::8]
+    points = scene.points()[::8]
     feats = torch.randn(points.shape[0], 32, generator=generator)
-    index = ops.voxelize_points(points, room.voxel_size_m).inverse
+    index = ops.voxelize_points(points, scene.voxel_size_m).inverse
     bins = int(index.max()) + 1
     for reduce in ("sum", "max"):
         yield Case(
             "ops",
-            f"scatter_{reduce}_fwdbwd_C32_{room.name}",
+            f"scatter_{reduce}_fwdbwd_C32_{scene.name}",
             lambda x, reduce=reduce: ops.scatter_reduce(x, index, bins, reduce),
             lambda x, reduce=reduce: plain_torch.scatter_reduce(x, index, bins, reduce),
             (feats,),
         )
-    query = torch.nn.functional.pad(points / room.voxel_size_m - 0.5, (1, 0))
+    query = torch.nn.functional.pad(points / scene.voxel_size_m - 0.5, (1, 0))
     yield Case(
         "ops",
-        f"interpolate_fwdbwd_C32_{room.name}",
+        f"interpolate_fwdbwd_C32_{scene.name}",
         lambda x: ops.interpolate(x, grid, query),
         lambda x: plain_torch.interpolate(x, grid, query),
         (torch.randn(grid.num_voxels, 32, generator=generator),),

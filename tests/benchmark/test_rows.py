@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,16 @@ import torch
 from torch import Tensor
 
 from pointseg import ops
-from pointseg.benchmark import Options, Row, Suite, markdown_table, plain_torch, suites
-from pointseg.benchmark.inputs import Room, room_grid, room_points, rooms
+from pointseg.benchmark import Options, Row, Suite, plain_torch, suites
+from pointseg.benchmark.inputs import Scene, room_points
+from pointseg.benchmark.report import markdown_table
 from pointseg.benchmark.suites import codebook
 from pointseg.benchmark.suites.cases import Case, check_equal
-from pointseg.benchmark.timing import fma_gflops, peak_mib
+from pointseg.benchmark.timing import copy_gb_per_s, fma_gflops, peak_mib
 from pointseg.sparse import KernelSpec, VoxelGrid, cubes
 
-ROOT = Path(__file__).resolve().parent.parent
+TINY = Scene("tiny", 0.6, lambda: room_points()[::40])
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_ratio_above_one_says_ours_is_better() -> None:
@@ -31,11 +34,12 @@ def test_ratio_above_one_says_ours_is_better() -> None:
     assert markdown_table([faster, rate]).count("\n") == 4
 
 
-def test_rooms_have_the_sizes_their_names_say() -> None:
-    assert torch.equal(room_points(), room_points())
-    for room in rooms("20k", "80k", "150k", "500k"):
-        wanted = 1000 * int(room.name.removesuffix("k"))
-        assert abs(room.grid().num_voxels / wanted - 1) < 0.07, room
+def test_the_halving_map_of_plain_torch_has_the_same_pairs() -> None:
+    grid = TINY.grid()
+    kmap = grid.kernel_map(KernelSpec(2, stride=2))
+    for tap, (in_rows, out_rows) in enumerate(plain_torch.halving_map(grid)):
+        ours = {(int(i), int(o)) for i, o in zip(*kmap.pairs(tap), strict=True)}
+        assert ours == {(int(i), int(o)) for i, o in zip(in_rows, out_rows, strict=True)}
 
 
 def test_plain_torch_computes_the_same() -> None:
@@ -74,7 +78,7 @@ def brute_force_attention(grid: VoxelGrid, v: Tensor, q: Tensor, weight: Tensor)
 
 def test_the_published_way_is_the_formula() -> None:
     """Values and gradients; none of the latter reaches the weights through the logits."""
-    grid = room_grid(0.7)
+    grid = Scene("coarse", 0.7).grid()
     problem = codebook.Problem("tiny", grid, width=8)
     inputs = [x.requires_grad_() for x in (problem.v, problem.q, problem.weight)]
     expected = brute_force_attention(grid, *inputs)
@@ -88,29 +92,30 @@ def test_the_published_way_is_the_formula() -> None:
             assert (ours - theirs).abs().max() < 1e-4 * theirs.abs().max()
 
 
-TINY = Room("tiny", 0.6)
-
-
 @pytest.mark.parametrize("name", ["ops", "codebook"])
 def test_every_case_agrees_and_has_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real suites, on a room of a few hundred voxels: times mean nothing here."""
-    monkeypatch.setattr("pointseg.benchmark.suites.ops.fma_gflops", lambda: 1.0)
-    points = room_points()[::40]
-    monkeypatch.setattr("pointseg.benchmark.suites.ops.room_points", lambda: points)
     monkeypatch.setattr(Options, "repeats", 1)
+    # the real one, which has a test of its own, takes a second a call
+    monkeypatch.setattr("pointseg.benchmark.suites.cases.peak_mib", lambda call: len(call()))
+    monkeypatch.setattr("pointseg.benchmark.timing.COPY_BYTES", 2**20)
+    monkeypatch.setattr("pointseg.benchmark.suites.cases.fma_gflops", lambda: 1.0)
     suite = Suite(suites.SUITES[name].rows, (TINY,), (TINY,))
     rows = list(suite.run(Options(threads=1, quick=True)))
     assert all(row.ours > 0 and row.other_value > 0 for row in rows)
     found = {row.case.removesuffix("_tiny") for row in rows}
     expected = {
         "ops": {
-            *("voxelize", "kernel_map_k3", "conv_fwd_C32", "conv_fwdbwd_C64"),
-            *("depthwise_conv_fwdbwd_C64", "pool_max_fwdbwd_C64", "pool_avg_fwdbwd_C64"),
+            *("voxelize", "kernel_map_k3", "kernel_map_k2s2", "region_map_dilations_123"),
+            *("conv_fwd_C32", "conv_fwdbwd_C64", "conv_fwd_C96-20", "conv_k5_fwdbwd_C3-32"),
+            *("conv_k2s2_fwdbwd_C64", "conv_transposed_k2s2_fwd_C64", "conv_bf16_fwd_C32"),
+            *("depthwise_conv_fwd_C64", "depthwise_conv_fwdbwd_C64"),
+            *("pool_max_fwdbwd_C64", "pool_avg_fwdbwd_C64"),
             *("gather_neighbors_fwdbwd_C8", "scatter_sum_fwdbwd_C32", "scatter_max_fwdbwd_C32"),
             *("interpolate_fwdbwd_C32", "vector_quantize"),
         },
         "codebook": {
-            *("attention_fwdbwd_C64", "attention_hard_fwd_C64"),
+            *("attention_fwdbwd_C64", "attention_values_fwd_C64", "attention_hard_fwd_C64"),
             *("logits_fwd_C64", "logits_fwdbwd_C64", "block_fwdbwd_C64"),
         },
     }
@@ -122,8 +127,8 @@ def test_every_case_agrees_and_has_rows(name: str, monkeypatch: pytest.MonkeyPat
 
 def test_cases_cover_the_sizes_that_are_reported() -> None:
     suite = suites.SUITES["codebook"]
-    assert [room.name for room in suite.rooms(Options(1))] == ["20k", "80k", "150k"]
-    assert len(suite.rooms(Options(1, quick=True))) == 1
+    assert [scene.name for scene in suite.scenes(Options(1))] == ["20k", "80k", "150k"]
+    assert len(suite.scenes(Options(1, quick=True))) == 1
     assert codebook.WIDTHS == (64, 128)
     assert cubes(2, 1, 3) == codebook.REGIONS
 
@@ -149,6 +154,7 @@ def test_peak_memory_counts_what_is_held_at_once() -> None:
 
 def test_the_peak_is_a_rate() -> None:
     assert fma_gflops() > 0.1
+    assert copy_gb_per_s() > 0.01
     with pytest.raises(RuntimeError, match="iterations"):
         torch.ops.pointseg.fma_peak(0)
 
@@ -156,8 +162,10 @@ def test_the_peak_is_a_rate() -> None:
 def test_command_writes_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pointseg.cli import benchmark
 
-    def tiny_rows(options: Options, room: Room) -> Iterator[Row]:
+    def tiny_rows(options: Options, scene: Scene) -> Iterator[Row]:
         yield Row.compare("tiny", f"case_{options.threads}", "ms", 1.0, "plain_torch", 3.0)
+        row = ("tiny", "case_2", "ms", 1, 1.0, "engine", None, None)
+        yield Row(*row, note="killed by SIGKILL")
 
     monkeypatch.setitem(suites.SUITES, "tiny", Suite(tiny_rows, (TINY,), (TINY,)))
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
@@ -170,19 +178,64 @@ def test_command_writes_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             "suite": "tiny",
             "case": "case_1",
             "unit": "ms",
+            "threads": None,
             "ours": 1.0,
             "other": "plain_torch",
             "other_value": 3.0,
             "ratio": 3.0,
-        }
+            "note": "",
+        },
+        {
+            "suite": "tiny",
+            "case": "case_2",
+            "unit": "ms",
+            "threads": 1,
+            "ours": 1.0,
+            "other": "engine",
+            "other_value": None,
+            "ratio": None,
+            "note": "killed by SIGKILL",
+        },
     ]
-    assert document["header"]["voxels"] == {"tiny": TINY.grid().num_voxels}
-    assert {"cpu", "threads", "load_average", "busy", "torch"} <= set(document["header"])
-    assert "| case_1 | ms | 1 | plain_torch | 3 | 3.0 |" in table.read_text()
+    head = document["header"]
+    assert head["scenes"]["tiny"]["voxels"] == TINY.grid().num_voxels
+    assert head["scenes"]["tiny"]["voxel_size_m"] == 0.6
+    assert head["peaks"].keys() == {"fma_gflops_1_thread", "fma_gflops", "copy_gb_per_s"}
+    assert all(value > 0 for value in head["peaks"].values())
+    assert {"cpu", "threads", "load_average", "busy", "torch", "peers"} <= set(head)
+    text = table.read_text()
+    assert "| case_1 | ms |  | 1 | plain_torch | 3 | 3.00 |" in text
+    assert "| case_2 | ms | 1 | 1 | engine | - |  |" in text
+    assert "* case_2, engine: killed by SIGKILL" in text
+    assert "of 60 cm" in text and "read and written" in text
+
+
+def test_only_measures_what_is_asked_for() -> None:
+    options = Options(1, quick=True, only="k2s2_fwd_")
+    suite = Suite(suites.SUITES["ops"].rows, (TINY,), (TINY,))
+    assert {row.case for row in suite.run(options)} == {
+        "conv_k2s2_fwd_C64_tiny",
+        "conv_transposed_k2s2_fwd_C64_tiny",
+    }
+    assert options.wants("conv_k2s2_fwd_C64_500k") and not options.wants("conv_k2s2_fwdbwd_C64")
+    assert Options(1, only="conv*C64").wants("depthwise_conv_fwd_C64_80k")
+
+
+def test_rates_stand_beside_the_peaks_of_the_machine() -> None:
+    case = Case("ops", "x", lambda x: x + 1, lambda x: x + 1, (torch.ones(2**10),))
+    case = replace(case, flops=2**10, bound_by_memory=True)
+    time, compute, memory = case.forward(Options(1))
+    assert (compute.unit, compute.other) == ("GFLOP/s", "peak")
+    assert compute.ours == pytest.approx(2**10 / time.ours * 1e-6)
+    assert (memory.unit, memory.other) == ("GB/s", "copy")
+    assert memory.ours == pytest.approx(2 * 4 * 2**10 / time.ours * 1e-6)  # in and out
+    rows = {row.unit: row for row in case.forward_backward(Options(1))}
+    both = rows["GB/s"].ours * rows["ms"].ours * 1e6
+    assert both == pytest.approx(5 * 4 * 2**10)  # in, out; gradient and input in, gradient out
 
 
 def test_unknown_suites_are_refused() -> None:
     command = [sys.executable, "tools/benchmark.py", "nothing"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "expected one of ops, codebook" in done.stderr
+    assert "expected one of ops, codebook, scaling" in done.stderr

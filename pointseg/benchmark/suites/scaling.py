@@ -1,0 +1,164 @@
+"""Time and memory of the main operators from ten thousand to five million voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pointseg import ops
+from pointseg.benchmark import plain_torch
+from pointseg.benchmark.inputs import HALL_VOXEL_SIZE_M, hall_points
+from pointseg.benchmark.scaling import OURS, PLAIN, Point
+from pointseg.benchmark.suites.cases import Options, check_equal
+from pointseg.benchmark.timing import median_ms, peak_mib, threads
+from pointseg.ops import voxelize_points
+from pointseg.sparse import KernelSpec, VoxelGrid, cubes
+
+SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 5_000_000)
+QUICK_SIZES = SIZES[:3]
+PLAIN_UP_TO = 300_000  # voxels; above, plain torch takes minutes and gigabytes
+CUBE3 = KernelSpec(3)
+REGIONS = cubes(2, 1, 3)
+HEADS = 8
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One case at one size.
+
+    Attributes:
+        case, size: of its points.
+        ours, plain: the two ways; None where plain torch is left out.
+        comparable: whether both return tensors, which are to agree.
+    """
+
+    case: str
+    size: int
+    ours: Callable[[], Any]
+    plain: Callable[[], Any] | None
+    comparable: bool = True
+
+
+def hall(num_voxels: int) -> tuple[Tensor, VoxelGrid]:
+    """Coordinates of points, int32 [P, 4], and the grid of their voxels."""
+    points = hall_points(num_voxels)
+    cells = torch.floor(points / HALL_VOXEL_SIZE_M).int()
+    grid = VoxelGrid(voxelize_points(points, HALL_VOXEL_SIZE_M).coords, num_scenes=1)
+    return torch.nn.functional.pad(cells, (1, 0)), grid
+
+
+def sizes(options: Options) -> tuple[int, ...]:
+    """Voxels of the halls."""
+    return QUICK_SIZES if options.quick else SIZES
+
+
+def measure(options: Options, problem: Problem) -> Iterator[Point]:
+    """Points of both ways with one thread and with all, once their results are found to agree."""
+    if problem.plain is not None and problem.comparable:
+        for a, b in zip(problem.ours(), problem.plain(), strict=True):
+            check_equal(problem.case, a, b)
+    for engine, call in ((OURS, problem.ours), (PLAIN, problem.plain)):
+        if call is None:
+            continue
+        for count in options.other_threads:
+            with threads(count):
+                time_ms, memory_mib = median_ms(call, options.repeats), peak_mib(call)
+            yield Point(problem.case, engine, count, problem.size, time_ms, memory_mib)
+
+
+def problems(options: Options, coords: Tensor, grid: VoxelGrid) -> Iterator[Problem]:
+    """The cases that are wanted, one after the other: only one holds memory at a time."""
+    for case, make in MAKERS.items():
+        if options.wants(case):
+            size, ours, plain, comparable = make(coords, grid)
+            yield Problem(case, size, ours, plain if _plain_too(grid) else None, comparable)
+
+
+def _plain_too(grid: VoxelGrid) -> bool:
+    return grid.num_voxels < 1.1 * PLAIN_UP_TO  # a hall has about the voxels asked for
+
+
+Made = tuple[int, Callable[[], Any], Callable[[], Any], bool]
+
+
+def _voxelize(coords: Tensor, grid: VoxelGrid) -> Made:
+    def plain() -> Any:
+        return torch.unique(coords, dim=0, return_inverse=True, return_counts=True)
+
+    return coords.shape[0], lambda: ops.voxelize(coords), plain, False
+
+
+def _kernel_map(coords: Tensor, grid: VoxelGrid) -> Made:
+    def ours() -> Any:
+        return VoxelGrid(grid.coords).kernel_map(CUBE3)
+
+    return grid.num_voxels, ours, lambda: plain_torch.kernel_map(grid, CUBE3), False
+
+
+def _conv_forward(coords: Tensor, grid: VoxelGrid) -> Made:
+    return _layer(grid, (32, 32), ops.sparse_conv, plain_torch.sparse_conv, backward=False)
+
+
+def _conv_both(coords: Tensor, grid: VoxelGrid) -> Made:
+    return _layer(grid, (32, 32), ops.sparse_conv, plain_torch.sparse_conv, backward=True)
+
+
+def _depthwise(coords: Tensor, grid: VoxelGrid) -> Made:
+    return _layer(grid, (64,), ops.depthwise_conv, plain_torch.depthwise_conv, backward=False)
+
+
+def _layer(
+    grid: VoxelGrid,
+    widths: tuple[int, ...],
+    our_function: Callable[..., Tensor],
+    plain_function: Callable[..., Tensor],
+    backward: bool,
+) -> Made:
+    generator = torch.Generator().manual_seed(0)
+    kmap = grid.kernel_map(CUBE3)
+    pairs = plain_torch.tap_pairs(kmap) if _plain_too(grid) else []
+    feats = torch.randn(kmap.num_in, widths[0], generator=generator)
+    weight = torch.randn(kmap.num_taps, *widths, generator=generator) * 0.05
+    inputs = tuple(x.requires_grad_(backward) for x in (feats, weight))
+    grad = torch.ones(kmap.num_out, widths[-1])
+
+    def call(function: Callable[..., Tensor], *rest: Any) -> tuple[Tensor, ...]:
+        out = function(*inputs, *rest)
+        return (out.detach(), *(torch.autograd.grad(out, inputs, grad) if backward else ()))
+
+    return (
+        grid.num_voxels,
+        lambda: call(our_function, kmap),
+        lambda: call(plain_function, pairs, kmap.num_out),
+        True,
+    )
+
+
+def _attention(coords: Tensor, grid: VoxelGrid) -> Made:
+    generator = torch.Generator().manual_seed(0)
+    rmap = grid.region_map(REGIONS)
+    v = torch.randn(grid.num_voxels, 64, generator=generator)
+    logits = torch.randn(grid.num_voxels, HEADS, len(REGIONS), generator=generator)
+    choice = logits.softmax(dim=2)
+    weight = torch.randn(REGIONS.num_taps, 64, generator=generator)
+    entries = plain_torch.entry_pairs(grid, REGIONS) if _plain_too(grid) else []
+    return (
+        grid.num_voxels,
+        lambda: (ops.codebook_attention(v, choice, weight, rmap),),
+        lambda: (plain_torch.codebook_attention(v, choice, weight, entries),),
+        True,
+    )
+
+
+MAKERS: dict[str, Callable[[Tensor, VoxelGrid], Made]] = {
+    "voxelize": _voxelize,
+    "kernel_map_k3": _kernel_map,
+    "conv_fwd_C32": _conv_forward,
+    "conv_fwdbwd_C32": _conv_both,
+    "depthwise_conv_fwd_C64": _depthwise,
+    "attention_values_fwd_C64": _attention,
+}
