@@ -210,24 +210,25 @@ def _majority(labels: Tensor, voxelization: Voxelization, ignore_index: int) -> 
         raise ValueError(
             f"values: a majority needs int [P], got {labels.dtype} {list(labels.shape)}"
         )
+    if labels.numel() == 0:
+        return labels.clone()
     valid = labels != ignore_index
-    label, voxel = labels[valid].long(), voxelization.inverse[valid]
-    result = torch.full(
-        (voxelization.num_voxels,), ignore_index, dtype=labels.dtype, device=labels.device
-    )
-    if label.numel() == 0:
-        return result
-    low, high = label.min().item(), label.max().item()
+    low, high = (int(bound) for bound in labels.masked_fill(~valid, 0).aminmax())
     if low < 0:
         raise ValueError(f"values: label {low} is negative and not ignore_index ({ignore_index})")
-    num_labels = int(high) + 1
-    votes = torch.bincount(
-        voxel * num_labels + label, minlength=voxelization.num_voxels * num_labels
-    )
-    most, winner = votes.view(-1, num_labels).max(1)
-    # max() may name any of several equal maxima: take the lowest label.
-    winner = (votes.view(-1, num_labels) == most[:, None]).to(torch.uint8).argmax(1)
-    return torch.where(most > 0, winner.to(labels.dtype), result)
+    # Most voxels hold one label alone, that of their first point; only the others need votes.
+    inverse = voxelization.inverse
+    result = voxel_reduce(labels, voxelization, "first")
+    mixed = torch.zeros(voxelization.num_voxels, dtype=torch.bool, device=labels.device)
+    mixed[inverse[labels != result[inverse]]] = True
+    row, num_mixed, num_labels = mixed.cumsum(0) - 1, int(mixed.sum()), high + 1
+    voter = mixed[inverse] & valid
+    ballot = row[inverse[voter]] * num_labels + labels[voter]
+    votes = torch.bincount(ballot, minlength=num_mixed * num_labels).view(num_mixed, num_labels)
+    # argmax() may name any of several equal maxima: take the lowest label.
+    winner = (votes == votes.amax(1, keepdim=True)).to(torch.uint8).argmax(1)
+    result[mixed] = winner.to(labels.dtype)
+    return result
 
 
 def voxelize_reference(coords: Tensor) -> Voxelization:
