@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 
 import numpy as np
 import pytest
@@ -293,6 +294,12 @@ def test_chromatic_jitter_and_saturation() -> None:
     noise = apply(ChromaticJitter(0.02, 1.0), cloud).color.astype(int) - cloud.color
     assert noise.std() == pytest.approx(5.1, abs=0.2)
     assert abs(noise.mean()) < 0.1
+    # How often each level comes: that of a normal variable that is rounded, to five deviations.
+    grey = cloud.replace(color=np.full_like(cloud.color, 128))
+    levels = apply(ChromaticJitter(0.02, 1.0), grey).color.ravel().astype(int) - 128
+    below = [statistics.NormalDist(0, 5.1).cdf(level + 0.5) for level in range(-13, 13)]
+    found = [(levels <= level).mean() for level in range(-13, 13)]
+    np.testing.assert_allclose(found, below, atol=5 * 0.5 / np.sqrt(levels.size))
     white = cloud.replace(color=np.full_like(cloud.color, 255))
     for transform in (ChromaticJitter(1.0, 1.0), ChromaticTranslation(0.5, 1.0)):
         changed = apply(transform, white).color
