@@ -178,7 +178,7 @@ def test_command_writes_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     ]
     assert document["header"]["voxels"] == {"tiny": TINY.grid().num_voxels}
     assert {"cpu", "threads", "load_average", "busy", "torch"} <= set(document["header"])
-    assert "| case_1 | ms | 1 | plain_torch | 3 | 3.0 |" in table.read_text()
+    assert "| case_1 | ms | 1 | plain_torch | 3 | 3.00 |" in table.read_text()
 
 
 def test_unknown_suites_are_refused() -> None:

@@ -33,8 +33,8 @@ class Row:
     unit: str
     ours: float
     other: str
-    other_value: float
-    ratio: float
+    other_value: float | None
+    ratio: float | None
 
     @classmethod
     def compare(
@@ -42,6 +42,12 @@ class Row:
     ) -> Row:
         better, worse = (ours, other_value) if unit in RATES else (other_value, ours)
         return cls(suite, case, unit, ours, other, other_value, better / worse)
+
+    def cells(self) -> tuple[str, ...]:
+        """The values as text, empty where there is none."""
+        other_value = "" if self.other_value is None else f"{self.other_value:.4g}"
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
+        return (self.case, self.unit, f"{self.ours:.4g}", self.other, other_value, ratio)
 
 
 def header(suite: str, rooms: Sequence[Room], threads: int, quick: bool) -> dict[str, Any]:
@@ -81,8 +87,7 @@ def print_table(head: dict[str, Any], rows: Sequence[Row]) -> None:
         is_text = column in ("case", "other")
         table.add_column(column, justify="left" if is_text else "right", no_wrap=True)
     for row in rows:
-        values = (f"{row.ours:.4g}", row.other, f"{row.other_value:.4g}", f"{row.ratio:.2f}")
-        table.add_row(row.case, row.unit, *values)
+        table.add_row(*row.cells())
     console.print(table)
     for name, voxels in head["voxels"].items():
         console.print(f"{name}: {voxels:,} voxels")
@@ -96,10 +101,7 @@ def print_table(head: dict[str, Any], rows: Sequence[Row]) -> None:
 def markdown_table(rows: Sequence[Row]) -> str:
     """The rows as a markdown table."""
     lines = ["| case | unit | ours | other | value | ratio |", "|---|---|---:|---|---:|---:|"]
-    lines += [
-        f"| {r.case} | {r.unit} | {r.ours:.4g} | {r.other} | {r.other_value:.4g} | {r.ratio:.1f} |"
-        for r in rows
-    ]
+    lines += [f"| {' | '.join(row.cells())} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 

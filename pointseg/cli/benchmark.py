@@ -17,7 +17,7 @@ WAIT_POLICY = "OMP_WAIT_POLICY"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("suite", help="what to measure: ops, codebook")
+    parser.add_argument("suite", help="what to measure: ops, codebook, data")
     parser.add_argument("--quick", action="store_true", help="one small room, fewer repeats")
     parser.add_argument("--threads", type=int, help="threads for ours (default: torch's choice)")
     parser.add_argument("--json", type=Path, help="write header and rows to this file")
@@ -54,9 +54,8 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     for row in suite.run(options):
         rows.append(row)
-        print(
-            f"{row.case}: {row.ours:.4g} {row.unit}, x{row.ratio:.2f}", file=sys.stderr, flush=True
-        )
+        ratio = "" if row.ratio is None else f", x{row.ratio:.2f}"
+        print(f"{row.case}: {row.ours:.4g} {row.unit}{ratio}", file=sys.stderr, flush=True)
     benchmark.print_table(head, rows)
     if args.json:
         benchmark.write_json(args.json, head, rows)
