@@ -17,9 +17,14 @@ WAIT_POLICY = "OMP_WAIT_POLICY"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("suite", help="what to measure: ops, codebook, data")
+    parser.add_argument("suite", help="what to measure: ops, codebook, data, model")
     parser.add_argument("--quick", action="store_true", help="one small room, fewer repeats")
     parser.add_argument("--threads", type=int, help="threads for ours (default: torch's choice)")
+    parser.add_argument(
+        "--voxels",
+        type=_numbers,
+        help="suite model: time, memory and linear fits at these sizes (100000,200000,...)",
+    )
     parser.add_argument("--json", type=Path, help="write header and rows to this file")
     parser.add_argument("--markdown", type=Path, help="write the rows as a markdown table")
 
@@ -46,7 +51,11 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.threads is not None and args.threads < 1:
         raise ValueError(f"--threads: expected at least 1, got {args.threads}")
-    options = benchmark.Options(args.threads or torch.get_num_threads(), args.quick)
+    if args.voxels and args.suite != "model":
+        raise ValueError(f"--voxels: only suite model has sizes to choose, not {args.suite}")
+    options = benchmark.Options(
+        args.threads or torch.get_num_threads(), args.quick, voxels=args.voxels or ()
+    )
     suite = benchmark.SUITES[args.suite]
     head = benchmark.header(args.suite, suite.rooms(options), options.threads, options.quick)
     if head["busy"]:
@@ -64,8 +73,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(number) for number in text.split(","))
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"expected numbers of voxels above 0, got {text}")
+    return numbers
+
+
 def _argv(args: argparse.Namespace) -> list[str]:
     argv = [args.suite, *(["--quick"] if args.quick else [])]
+    if args.voxels:
+        argv += ["--voxels", ",".join(map(str, args.voxels))]
     for name in ("threads", "json", "markdown"):
         value = getattr(args, name)
         if value is not None:

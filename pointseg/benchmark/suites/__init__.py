@@ -10,6 +10,7 @@ from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Options
 from pointseg.benchmark.suites.codebook import codebook_rows
 from pointseg.benchmark.suites.data import data_rows
+from pointseg.benchmark.suites.model import model_rows
 from pointseg.benchmark.suites.ops import ops_rows
 
 
@@ -33,4 +34,5 @@ SUITES = {
     "ops": Suite(ops_rows, rooms("80k", "500k"), rooms("80k")),
     "codebook": Suite(codebook_rows, rooms("20k", "80k", "150k"), rooms("20k")),
     "data": Suite(data_rows, rooms("80k", "500k"), rooms("500k")),
+    "model": Suite(model_rows, rooms("500k"), rooms("20k")),
 }

@@ -25,10 +25,12 @@ class Options:
     Attributes:
         threads: for ours; the other way takes the best of 1 and this many.
         quick: the small room, fewer repeats and widths.
+        voxels: sizes of the sweep that suite "model" makes where there are some.
     """
 
     threads: int
     quick: bool = False
+    voxels: tuple[int, ...] = ()
 
     @property
     def repeats(self) -> int:

@@ -1,0 +1,71 @@
+"""Networks on a room: training step and inference, memory, and what the time is spent on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pointseg.benchmark.alone import row_alone
+from pointseg.benchmark.fits import linear_fit
+from pointseg.benchmark.inputs import Room
+from pointseg.benchmark.network_cost import Cost, Task, measure_apart
+from pointseg.benchmark.report import Row
+from pointseg.benchmark.suites.cases import Options
+
+MODELS = ("minkunet34c", "codedvtr_m")
+MAX_TRAINING_VOXELS = 1_000_000  # of a sweep; inference goes on beyond
+
+
+def model_rows(options: Options, room: Room) -> Iterator[Row]:
+    """Time, memory and shares of every network on the room, or a sweep over sizes where the options
+    name some: as many voxels of rooms side by side.
+    """
+    for model in MODELS:
+        for training in (True, False):
+            if options.voxels:
+                yield from sweep_rows(options, room, model, training)
+            else:
+                task = _task(options, room, model, training, None, shares=True)
+                yield from cost_rows(f"{task.name}_{room.name}", measure_apart(task))
+
+
+def cost_rows(case: str, cost: Cost) -> Iterator[Row]:
+    """Nothing stands beside them: plain torch has no network of this size."""
+    yield row_alone("model", case, "ms", cost.ms)
+    yield row_alone("model_memory", f"{case}_allocated", "MiB", cost.allocated_mib)
+    yield row_alone("model_memory", f"{case}_resident", "MiB", cost.resident_mib)
+    for kind, share in cost.shares.items():
+        yield row_alone("model_share", f"{case}: {kind}", "%", 100 * share)
+
+
+def sweep_rows(options: Options, room: Room, model: str, training: bool) -> Iterator[Row]:
+    """Cost at every size, and a line through each of time and memory."""
+    sizes = [n for n in options.voxels if not training or n <= MAX_TRAINING_VOXELS]
+    costs = []
+    for num_voxels in sizes:
+        task = _task(options, room, model, training, num_voxels, shares=False)
+        costs.append(measure_apart(task))
+        yield from cost_rows(f"{task.name}_{num_voxels}", costs[-1])
+    if len(sizes) > 1:
+        yield from fit_rows(task.name, sizes, costs)
+
+
+def fit_rows(case: str, sizes: Sequence[int], costs: Sequence[Cost]) -> Iterator[Row]:
+    """Cost a voxel, what is there without any, and how much of the variance a line explains."""
+    for what, unit, values in (
+        ("time", "ms", [cost.ms for cost in costs]),
+        ("allocated", "MiB", [cost.allocated_mib for cost in costs]),
+        ("resident", "MiB", [cost.resident_mib for cost in costs]),
+    ):
+        fit = linear_fit(sizes, values)
+        name = f"{case}_{what}_fit"
+        yield row_alone("model_fit", f"{name}_slope", f"{unit}/1000 voxels", 1000 * fit.slope)
+        yield row_alone("model_fit", f"{name}_intercept", unit, fit.intercept)
+        yield row_alone("model_fit", f"{name}_r_squared", "", fit.r_squared)
+
+
+def _task(
+    options: Options, room: Room, model: str, training: bool, num_voxels: int | None, shares: bool
+) -> Task:
+    return Task(
+        model, training, room.voxel_size_m, num_voxels, options.threads, options.repeats, shares
+    )
