@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -110,7 +111,6 @@ def measure(task: Task) -> Cost:
     torch.manual_seed(0)
     coords = input_coords(task)
     call = training_call(task, coords) if task.training else inference_call(task, coords)
-    call()  # makes the optimiser's state
     forget_resident_peak()
     ms = median_ms(call, task.repeats)
     resident_mib = resident_peak_mib()
@@ -198,8 +198,9 @@ def grouped(times: dict[str, float]) -> dict[str, float]:
 
 
 def forget_resident_peak() -> None:
-    """Start the process's peak anew: what made the input does not count."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    """Start the process's peak anew: what made the input does not count, where that is allowed."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def resident_peak_mib() -> float:

@@ -50,17 +50,15 @@ def sweep_rows(options: Options, room: Room, model: str, training: bool) -> Iter
 
 
 def fit_rows(case: str, sizes: Sequence[int], costs: Sequence[Cost]) -> Iterator[Row]:
-    """Cost a voxel, what is there without any, and how much of the variance a line explains."""
+    """Cost of one more voxel, and how much of the variance a straight line explains."""
     for what, unit, values in (
-        ("time", "ms", [cost.ms for cost in costs]),
-        ("allocated", "MiB", [cost.allocated_mib for cost in costs]),
-        ("resident", "MiB", [cost.resident_mib for cost in costs]),
+        ("time", "us", [1e3 * cost.ms for cost in costs]),
+        ("allocated", "KiB", [1024 * cost.allocated_mib for cost in costs]),
+        ("resident", "KiB", [1024 * cost.resident_mib for cost in costs]),
     ):
         fit = linear_fit(sizes, values)
-        name = f"{case}_{what}_fit"
-        yield row_alone("model_fit", f"{name}_slope", f"{unit}/1000 voxels", 1000 * fit.slope)
-        yield row_alone("model_fit", f"{name}_intercept", unit, fit.intercept)
-        yield row_alone("model_fit", f"{name}_r_squared", "", fit.r_squared)
+        yield row_alone("model_fit", f"{case}_{what}_per_voxel", unit, fit.slope)
+        yield row_alone("model_fit", f"{case}_{what}_per_voxel", "r2", fit.r_squared)
 
 
 def _task(
