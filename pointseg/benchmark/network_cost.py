@@ -35,12 +35,12 @@ PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 # records gradients the profiler names an operator after its backward.
 GROUPS = (
     ("weight gradient", r"conv_weight_grad"),
+    ("loss", r"(?i)log_?softmax|nll_?loss|cross_entropy"),
     ("attention", r"codebook|softmax"),
     ("maps", r"kernel_map|region_map|voxel|sort_keys"),
     ("convolution", r"sparse_conv"),
     ("norm", r"norm"),
     ("matrix product", r"(^|::)(mm|addmm|bmm|matmul|linear)$"),
-    ("loss", r"nll_loss|cross_entropy"),
     ("optimiser", r"sgd|Optimizer"),
 )
 NAMED_SHARE = 0.01  # operators of no group are named from this share of the time on

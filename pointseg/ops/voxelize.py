@@ -76,6 +76,12 @@ def _check_range(coords: Tensor) -> None:
     """Raise ValueError for the first axis that leaves the range of a packed key."""
     if coords.shape[0] == 0 or torch.compiler.is_compiling():
         return  # a compiled graph relies on the check of the operator itself
+    # The extremes of all values at once are a tenth of the work; which axis it is matters only if
+    # one is out of range. Batch indices have bounds of their own.
+    least, most = _extremes(coords)
+    first, last = _extremes(coords[:, 0])
+    if least >= -MAX_COORD and most <= MAX_COORD and first >= 0 and last <= MAX_BATCH:
+        return
     low, high = coords.amin(0).tolist(), coords.amax(0).tolist()
     for axis, name in enumerate(("batch index", "x", "y", "z")):
         least, most = (0, MAX_BATCH) if axis == 0 else (-MAX_COORD, MAX_COORD)
@@ -138,7 +144,12 @@ def voxelize_points(xyz: Tensor, voxel_size: float, batch: Tensor | None = None)
     coords = torch.empty(xyz.shape[0], 4, dtype=torch.int32, device=xyz.device)
     coords[:, 0] = 0 if batch is None else batch
     coords[:, 1:] = cells
-    return voxelize(coords)
+    return Voxelization(*native("voxelize")(coords))
+
+
+def _extremes(values: Tensor) -> tuple[float, float]:
+    low, high = values.aminmax()
+    return low.item(), high.item()
 
 
 def _check_batch(batch: Tensor, num_points: int) -> None:
@@ -155,10 +166,13 @@ def _check_batch(batch: Tensor, num_points: int) -> None:
 def _check_cells(xyz: Tensor, cells: Tensor, voxel_size: float) -> None:
     if cells.shape[0] == 0:
         return
+    least, most = _extremes(cells)
+    if least >= -MAX_COORD and most <= MAX_COORD:  # NaN fails both
+        return
     low, high = cells.amin(0).tolist(), cells.amax(0).tolist()
     for axis, name in enumerate("xyz"):
         if low[axis] >= -MAX_COORD and high[axis] <= MAX_COORD:
-            continue  # NaN fails both
+            continue
         bad = ~(cells[:, axis].abs() <= MAX_COORD)
         value = xyz[bad, axis][0].item()
         raise ValueError(
