@@ -65,6 +65,11 @@ class Row:
         better, worse = (ours, other_value) if unit in RATES else (other_value, ours)
         return cls(suite, case, unit, threads, ours, other, other_value, better / worse)
 
+    @classmethod
+    def alone(cls, suite: str, case: str, unit: str, ours: float) -> Row:
+        """A measurement with nothing beside it: no other way of computing the same is at hand."""
+        return cls(suite, case, unit, None, ours, "-", None, None)
+
     def cells(self) -> tuple[str, ...]:
         """The values of :data:`COLUMNS` as text."""
         threads = "" if self.threads is None else str(self.threads)

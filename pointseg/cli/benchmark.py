@@ -28,10 +28,15 @@ SCALING = "scaling"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("suite", help="what to measure: ops, codebook, scaling")
+    parser.add_argument("suite", help="what to measure: ops, codebook, data, model, scaling")
     parser.add_argument("--quick", action="store_true", help="one small scene, fewer repeats")
     parser.add_argument("--only", help="cases to measure: a part of the name, or a pattern with *")
     parser.add_argument("--threads", type=int, help="threads for ours (default: torch's choice)")
+    parser.add_argument(
+        "--voxels",
+        type=_numbers,
+        help="suite model: time, memory and linear fits at these sizes (100000,200000,...)",
+    )
     parser.add_argument("--json", type=Path, help="write header and rows to this file")
     parser.add_argument("--markdown", type=Path, help="write them as markdown to this file")
     parser.add_argument("--out", type=Path, help="scaling: folder for rows, tables and pictures")
@@ -70,6 +75,8 @@ def _suite(args: argparse.Namespace) -> int:
     if args.suite not in benchmark.SUITES:
         names = ", ".join((*benchmark.SUITES, SCALING))
         raise ValueError(f"suite: expected one of {names}, got {args.suite!r}")
+    if args.voxels and args.suite != "model":
+        raise ValueError(f"--voxels: only suite model has sizes to choose, not {args.suite}")
     suite = benchmark.SUITES[args.suite]
     peers, said = benchmark.find_peers(suite.peers)
     options = _options(args, peers)
@@ -79,7 +86,8 @@ def _suite(args: argparse.Namespace) -> int:
     for row in suite.run(options):
         rows.append(row)
         result = row.note if row.ratio is None else f"x{row.ratio:.2f}"
-        _tell(f"{row.case}: {row.ours:.4g} {row.unit}, {row.other} {result}")
+        beside = "" if row.other == "-" else f", {row.other} {result}"
+        _tell(f"{row.case}: {row.ours:.4g} {row.unit}{beside}")
     if not rows:
         raise _nothing_matches(args)
     benchmark.print_table(head, rows)
@@ -133,7 +141,8 @@ def _options(args: argparse.Namespace, peers: tuple[Any, ...] = ()) -> Options:
 
     from pointseg.benchmark import Options
 
-    return Options(args.threads or torch.get_num_threads(), args.quick, args.only or "*", peers)
+    threads = args.threads or torch.get_num_threads()
+    return Options(threads, args.quick, args.only or "*", peers, args.voxels or ())
 
 
 def _warn_if_busy(head: dict[str, Any]) -> None:
@@ -152,8 +161,17 @@ def _nothing_matches(args: argparse.Namespace) -> ValueError:
     )
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(number) for number in text.split(","))
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"expected numbers of voxels above 0, got {text}")
+    return numbers
+
+
 def _argv(args: argparse.Namespace) -> list[str]:
     argv = [args.suite, *(["--quick"] if args.quick else [])]
+    if args.voxels:
+        argv.append(f"--voxels={','.join(map(str, args.voxels))}")
     for name in ("only", "threads", "json", "markdown", "out"):
         value = getattr(args, name)
         if value is not None:

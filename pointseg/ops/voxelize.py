@@ -76,6 +76,12 @@ def _check_range(coords: Tensor) -> None:
     """Raise ValueError for the first axis that leaves the range of a packed key."""
     if coords.shape[0] == 0 or torch.compiler.is_compiling():
         return  # a compiled graph relies on the check of the operator itself
+    # The extremes of all values at once are a tenth of the work; which axis it is matters only if
+    # one is out of range. Batch indices have bounds of their own.
+    least, most = _extremes(coords)
+    first, last = _extremes(coords[:, 0])
+    if least >= -MAX_COORD and most <= MAX_COORD and first >= 0 and last <= MAX_BATCH:
+        return
     low, high = coords.amin(0).tolist(), coords.amax(0).tolist()
     for axis, name in enumerate(("batch index", "x", "y", "z")):
         least, most = (0, MAX_BATCH) if axis == 0 else (-MAX_COORD, MAX_COORD)
@@ -138,7 +144,12 @@ def voxelize_points(xyz: Tensor, voxel_size: float, batch: Tensor | None = None)
     coords = torch.empty(xyz.shape[0], 4, dtype=torch.int32, device=xyz.device)
     coords[:, 0] = 0 if batch is None else batch
     coords[:, 1:] = cells
-    return voxelize(coords)
+    return Voxelization(*native("voxelize")(coords))
+
+
+def _extremes(values: Tensor) -> tuple[float, float]:
+    low, high = values.aminmax()
+    return low.item(), high.item()
 
 
 def _check_batch(batch: Tensor, num_points: int) -> None:
@@ -155,10 +166,13 @@ def _check_batch(batch: Tensor, num_points: int) -> None:
 def _check_cells(xyz: Tensor, cells: Tensor, voxel_size: float) -> None:
     if cells.shape[0] == 0:
         return
+    least, most = _extremes(cells)
+    if least >= -MAX_COORD and most <= MAX_COORD:  # NaN fails both
+        return
     low, high = cells.amin(0).tolist(), cells.amax(0).tolist()
     for axis, name in enumerate("xyz"):
         if low[axis] >= -MAX_COORD and high[axis] <= MAX_COORD:
-            continue  # NaN fails both
+            continue
         bad = ~(cells[:, axis].abs() <= MAX_COORD)
         value = xyz[bad, axis][0].item()
         raise ValueError(
@@ -210,24 +224,25 @@ def _majority(labels: Tensor, voxelization: Voxelization, ignore_index: int) -> 
         raise ValueError(
             f"values: a majority needs int [P], got {labels.dtype} {list(labels.shape)}"
         )
+    if labels.numel() == 0:
+        return labels.clone()
     valid = labels != ignore_index
-    label, voxel = labels[valid].long(), voxelization.inverse[valid]
-    result = torch.full(
-        (voxelization.num_voxels,), ignore_index, dtype=labels.dtype, device=labels.device
-    )
-    if label.numel() == 0:
-        return result
-    low, high = label.min().item(), label.max().item()
+    low, high = (int(bound) for bound in labels.masked_fill(~valid, 0).aminmax())
     if low < 0:
         raise ValueError(f"values: label {low} is negative and not ignore_index ({ignore_index})")
-    num_labels = int(high) + 1
-    votes = torch.bincount(
-        voxel * num_labels + label, minlength=voxelization.num_voxels * num_labels
-    )
-    most, winner = votes.view(-1, num_labels).max(1)
-    # max() may name any of several equal maxima: take the lowest label.
-    winner = (votes.view(-1, num_labels) == most[:, None]).to(torch.uint8).argmax(1)
-    return torch.where(most > 0, winner.to(labels.dtype), result)
+    # Most voxels hold one label alone, that of their first point; only the others need votes.
+    inverse = voxelization.inverse
+    result = voxel_reduce(labels, voxelization, "first")
+    mixed = torch.zeros(voxelization.num_voxels, dtype=torch.bool, device=labels.device)
+    mixed[inverse[labels != result[inverse]]] = True
+    row, num_mixed, num_labels = mixed.cumsum(0) - 1, int(mixed.sum()), high + 1
+    voter = mixed[inverse] & valid
+    ballot = row[inverse[voter]] * num_labels + labels[voter]
+    votes = torch.bincount(ballot, minlength=num_mixed * num_labels).view(num_mixed, num_labels)
+    # argmax() may name any of several equal maxima: take the lowest label.
+    winner = (votes == votes.amax(1, keepdim=True)).to(torch.uint8).argmax(1)
+    result[mixed] = winner.to(labels.dtype)
+    return result
 
 
 def voxelize_reference(coords: Tensor) -> Voxelization:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 
 import numpy as np
 import pytest
@@ -206,6 +207,42 @@ def test_elastic_distortion_samples_its_grid_trilinearly() -> None:
         np.testing.assert_allclose(moved[i], xyz[i] + m * value, atol=1e-4)
 
 
+def distort_in_float64(
+    xyz: np.ndarray, granularity_m: float, magnitude_m: float, rng
+) -> np.ndarray:
+    """One step of elastic distortion, written down as the docstring says it."""
+    extent = xyz.max(0).astype(np.float32) - xyz.min(0).astype(np.float32)
+    nodes = np.ceil(extent / granularity_m).astype(int) + 3
+    noise = rng.standard_normal((3, *nodes[::-1]), dtype=np.float32).astype(np.float64)
+    for axis in (1, 2, 3, 1, 2, 3):
+        noise = np.apply_along_axis(np.convolve, axis, noise, np.ones(3) / 3, mode="same")
+    at = (xyz - xyz.min(0)) / granularity_m + 1
+    cell = np.floor(at).astype(int)
+    share = at - cell
+    shift = np.zeros_like(xyz)
+    for corner in np.ndindex(2, 2, 2):
+        weight = np.prod(np.where(corner, share, 1 - share), axis=1)
+        ix, iy, iz = (cell + corner).T
+        shift += weight[:, None] * noise[:, iz, iy, ix].T
+    return xyz + magnitude_m * shift
+
+
+@pytest.mark.parametrize("size_m", [(6, 4, 2.5), (0.01, 30, 9), (40, 3, 0)], ids=str)
+def test_elastic_distortion_is_what_it_says_in_steps_one_after_another(size_m) -> None:
+    # 1003 points: not a multiple of any vector. Tolerance: float32 tells rows of the tallest image
+    # here, of 7,000, apart to 4e-4 of a node, and noise changes by less than 0.2 m a node.
+    unit = np.random.default_rng(2).random((1003, 3))
+    cloud = PointCloud("c", (unit * size_m + [10, -20, 1]).astype(np.float32))
+    steps = ((0.2, 0.4), (0.8, 1.6))
+    moved = apply(ElasticDistortion(steps, probability=1.0), cloud, seed=3).xyz_m
+    rng = np.random.default_rng(3)
+    rng.random()
+    expected = cloud.xyz_m.astype(np.float64)
+    for granularity_m, magnitude_m in steps:
+        expected = distort_in_float64(expected, granularity_m, magnitude_m, rng)
+    np.testing.assert_allclose(moved, expected, atol=8e-5)
+
+
 def test_elastic_distortion_refuses_scenes_in_wrong_units() -> None:
     cloud = PointCloud("mm", np.array([[0, 0, 0], [8000, 8000, 3000]], dtype=np.float32))
     with pytest.raises(ValueError, match="check the scene's units"):
@@ -257,6 +294,12 @@ def test_chromatic_jitter_and_saturation() -> None:
     noise = apply(ChromaticJitter(0.02, 1.0), cloud).color.astype(int) - cloud.color
     assert noise.std() == pytest.approx(5.1, abs=0.2)
     assert abs(noise.mean()) < 0.1
+    # How often each level comes: that of a normal variable that is rounded, to five deviations.
+    grey = cloud.replace(color=np.full_like(cloud.color, 128))
+    levels = apply(ChromaticJitter(0.02, 1.0), grey).color.ravel().astype(int) - 128
+    below = [statistics.NormalDist(0, 5.1).cdf(level + 0.5) for level in range(-13, 13)]
+    found = [(levels <= level).mean() for level in range(-13, 13)]
+    np.testing.assert_allclose(found, below, atol=5 * 0.5 / np.sqrt(levels.size))
     white = cloud.replace(color=np.full_like(cloud.color, 255))
     for transform in (ChromaticJitter(1.0, 1.0), ChromaticTranslation(0.5, 1.0)):
         changed = apply(transform, white).color

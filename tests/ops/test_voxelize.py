@@ -204,6 +204,23 @@ def test_majority_keeps_the_dtype(dtype: torch.dtype) -> None:
     assert ops.voxel_reduce(labels, found, "majority").dtype == dtype
 
 
+def test_majority_where_no_voxel_and_where_every_voxel_is_mixed() -> None:
+    found = ops.voxelize(torch.zeros(6, 4, dtype=torch.int32))
+    for labels, wanted in (
+        ([7] * 6, 7),
+        ([-1] * 6, -1),
+        ([-1, -1, -1, -1, 3, -1], 3),  # ignored ones do not vote
+        ([9, 9, 4, 4, 0, -1], 4),  # of as many, the lowest
+        ([0, 5, 5, 2, 5, 2], 5),
+    ):
+        assert ops.voxel_reduce(torch.tensor(labels), found, "majority").tolist() == [wanted]
+    with pytest.raises(ValueError, match=r"label -2 is negative"):
+        ops.voxel_reduce(torch.tensor([-1, 0, 0, 0, 0, -2]), found, "majority")
+    nobody = ops.voxelize(torch.zeros(0, 4, dtype=torch.int32))
+    nothing = torch.zeros(0, dtype=torch.int16)
+    assert ops.voxel_reduce(nothing, nobody, "majority").dtype == torch.int16
+
+
 def test_mean_is_differentiable() -> None:
     found = ops.voxelize(
         torch.tensor([[0, 1, 1, 1], [0, 0, 0, 0], [0, 1, 1, 1]], dtype=torch.int32)

@@ -10,6 +10,8 @@ from pointseg.benchmark.peers import PEERS, Peer
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Options
 from pointseg.benchmark.suites.codebook import codebook_rows
+from pointseg.benchmark.suites.data import data_rows
+from pointseg.benchmark.suites.model import model_rows
 from pointseg.benchmark.suites.ops import ops_rows
 
 
@@ -37,4 +39,6 @@ class Suite:
 SUITES = {
     "ops": Suite(ops_rows, (*rooms("80k", "500k"), LIDAR), rooms("20k"), PEERS),
     "codebook": Suite(codebook_rows, rooms("20k", "80k", "150k"), rooms("20k")),
+    "data": Suite(data_rows, rooms("80k", "500k"), rooms("500k")),
+    "model": Suite(model_rows, rooms("500k"), rooms("20k")),
 }

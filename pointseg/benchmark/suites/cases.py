@@ -36,12 +36,14 @@ class Options:
         quick: the small room, fewer repeats and widths.
         only: a part of the names of the cases to measure, or a pattern with * and ?.
         peers: engines to measure beside us.
+        voxels: sizes of the sweep that suite "model" makes where there are some.
     """
 
     threads: int
     quick: bool = False
     only: str = "*"
     peers: tuple[Peer, ...] = ()
+    voxels: tuple[int, ...] = ()
 
     @property
     def repeats(self) -> int:

@@ -46,8 +46,10 @@ class CropToBudget:
     def __call__(self, cloud: PointCloud, rng: np.random.Generator) -> PointCloud:
         if cloud.num_points <= self.max_points:
             return cloud
-        offset = cloud.xyz_m - cloud.xyz_m[rng.integers(cloud.num_points)]
-        distance = np.einsum("ij,ij->i", offset, offset)
-        nearest = np.argpartition(distance, self.max_points - 1)[: self.max_points]
-        nearest.sort()
-        return cloud.select(nearest)
+        center = cloud.xyz_m[rng.integers(cloud.num_points)]
+        offset = np.ascontiguousarray(cloud.xyz_m.T) - center[:, None]
+        offset *= offset
+        nearest = np.argpartition(offset.sum(axis=0), self.max_points - 1)[: self.max_points]
+        keep = np.zeros(cloud.num_points, dtype=bool)  # a mask keeps the order without sorting
+        keep[nearest] = True
+        return cloud.select(keep)
