@@ -24,6 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 from pointseg.benchmark.inputs import HALL_VOXEL_SIZE_M, Scene, hall_points
 from pointseg.benchmark.timing import median_ms, peak_mib
 from pointseg.engine.optimizers import OptimizerConfig, build_optimizer
+from pointseg.machine import keep_freed_memory
 from pointseg.models import build_model
 from pointseg.ops import voxelize_points
 from pointseg.sparse import SparseTensor, VoxelGrid
@@ -37,7 +38,7 @@ GROUPS = (
     ("weight gradient", r"conv_weight_grad"),
     ("loss", r"(?i)log_?softmax|nll_?loss|cross_entropy"),
     ("attention", r"codebook|softmax"),
-    ("maps", r"kernel_map|region_map|voxel|sort_keys"),
+    ("maps", r"kernel_map|row_lists|voxel|sort_keys"),
     ("convolution", r"sparse_conv"),
     ("norm", r"norm"),
     ("matrix product", r"(^|::)(mm|addmm|bmm|matmul|linear)$"),
@@ -204,6 +205,7 @@ def resident_peak_mib() -> float:
 
 
 def main(argv: Sequence[str]) -> None:
+    keep_freed_memory()  # as the commands do
     print(json.dumps(dataclasses.asdict(measure(Task(**json.loads(argv[0]))))))
 
 

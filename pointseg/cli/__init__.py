@@ -17,6 +17,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from pointseg.machine import keep_freed_memory
+
 # Raised by the package itself these say what the user should change; raised anywhere else they are
 # faults, and keep their traceback.
 USER_ERRORS = (ValueError, TypeError, ImportError, LookupError)
@@ -48,6 +50,7 @@ def run_main(module_name: str, argv: Sequence[str] | None = None, prog: str | No
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     module.add_arguments(parser)
     args = parser.parse_args(argv)
+    keep_freed_memory()
     try:
         return int(module.run(args))
     except KeyboardInterrupt:

@@ -13,13 +13,14 @@ from pointseg.ops.gather_neighbors import gather_neighbors
 from pointseg.ops.interpolate import interpolate
 from pointseg.ops.kernel_map import kernel_map, swap_kernel_map
 from pointseg.ops.pool import global_pool, pool
-from pointseg.ops.region_map import region_map
+from pointseg.ops.row_lists import RowLists, row_lists
 from pointseg.ops.scatter_reduce import scatter_reduce
 from pointseg.ops.sparse_conv import sparse_conv, sparse_conv_fused, sparse_conv_transpose
 from pointseg.ops.vector_quantize import code_sums, vector_quantize
 from pointseg.ops.voxelize import Voxelization, voxel_keys, voxel_reduce, voxelize, voxelize_points
 
 __all__ = [
+    "RowLists",
     "Voxelization",
     "code_sums",
     "codebook_attention",
@@ -30,7 +31,7 @@ __all__ = [
     "interpolate",
     "kernel_map",
     "pool",
-    "region_map",
+    "row_lists",
     "scatter_reduce",
     "sparse_conv",
     "sparse_conv_fused",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from pointseg import _native
+
+if TYPE_CHECKING:
+    from pointseg.ops.row_lists import RowLists
 
 FEATURE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -28,6 +31,30 @@ class PairMap(Protocol):
     def num_out(self) -> int: ...
     def transposed(self) -> PairMap: ...
     def pairs(self, tap: int) -> tuple[Tensor, Tensor]: ...
+    def row_lists(self) -> RowLists: ...
+
+
+class CodebookLists(Protocol):
+    """What the codebook operators read of a map, see :class:`pointseg.sparse.RegionMap`."""
+
+    @property
+    def row_starts(self) -> Tensor: ...
+    @property
+    def taps(self) -> Tensor: ...
+    @property
+    def neighbors(self) -> Tensor: ...
+    @property
+    def weight_rows(self) -> Tensor: ...
+    @property
+    def mirrored_weight_rows(self) -> Tensor: ...
+    @property
+    def entry_ends(self) -> Tensor: ...
+    @property
+    def num_voxels(self) -> int: ...
+    @property
+    def num_entries(self) -> int: ...
+    @property
+    def num_weight_rows(self) -> int: ...
 
 
 def register(

@@ -28,12 +28,11 @@ import torch
 from torch import Tensor
 
 from pointseg.ops._arguments import check_parameter
-from pointseg.ops._common import autocast, check_feats, native, register
+from pointseg.ops._common import CodebookLists, autocast, check_feats, native, register
 from pointseg.ops.codebook_logits import entry_pairs
-from pointseg.ops.region_map import RowLists
 
 
-def codebook_attention(v: Tensor, choice: Tensor, weight: Tensor, rmap: RowLists) -> Tensor:
+def codebook_attention(v: Tensor, choice: Tensor, weight: Tensor, rmap: CodebookLists) -> Tensor:
     """Gather the values around every voxel with the entries that it has chosen.
 
     Args:
@@ -79,7 +78,7 @@ def codebook_attention(v: Tensor, choice: Tensor, weight: Tensor, rmap: RowLists
 
 
 def codebook_attention_reference(
-    v: Tensor, choice: Tensor, weight: Tensor, rmap: RowLists
+    v: Tensor, choice: Tensor, weight: Tensor, rmap: CodebookLists
 ) -> Tensor:
     """The same sum, entry by entry: gather, scale, add; then choose."""
     width = v.shape[1] // choice.shape[1]

@@ -24,11 +24,10 @@ import torch
 from torch import Tensor
 
 from pointseg.ops._arguments import check_parameter
-from pointseg.ops._common import FEATURE_DTYPES, autocast, native, register
-from pointseg.ops.region_map import RowLists
+from pointseg.ops._common import CodebookLists, FEATURE_DTYPES, autocast, native, register
 
 
-def codebook_logits(q: Tensor, s: Tensor, rmap: RowLists) -> Tensor:
+def codebook_logits(q: Tensor, s: Tensor, rmap: CodebookLists) -> Tensor:
     """Logits of every voxel, head and codebook entry.
 
     Args:
@@ -69,7 +68,7 @@ def codebook_logits(q: Tensor, s: Tensor, rmap: RowLists) -> Tensor:
     return logits.transpose(1, 2)
 
 
-def codebook_logits_reference(q: Tensor, s: Tensor, rmap: RowLists) -> Tensor:
+def codebook_logits_reference(q: Tensor, s: Tensor, rmap: CodebookLists) -> Tensor:
     """The same sum, entry by entry: gather, scale, add."""
     columns = []
     for entry, (voxels, neighbors, rows) in enumerate(entry_pairs(rmap)):
@@ -79,7 +78,7 @@ def codebook_logits_reference(q: Tensor, s: Tensor, rmap: RowLists) -> Tensor:
     return torch.stack(columns, dim=2)
 
 
-def entry_pairs(rmap: RowLists) -> list[tuple[Tensor, Tensor, Tensor]]:
+def entry_pairs(rmap: CodebookLists) -> list[tuple[Tensor, Tensor, Tensor]]:
     """For every entry its pairs: (voxel, neighbour, row of the packed weights), int64."""
     counts = rmap.row_starts.diff()
     voxels = torch.repeat_interleave(torch.arange(counts.shape[0], device=counts.device), counts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from pointseg.ops import swap_kernel_map
+from pointseg.ops import RowLists, row_lists, swap_kernel_map
 from pointseg.sparse.spec import KernelSpec
 
 
@@ -33,6 +33,7 @@ class KernelMap:
     out_rows: Tensor
     segments: Tensor
     _swapped: list[KernelMap] = field(default_factory=list, repr=False)
+    _row_lists: list[RowLists] = field(default_factory=list, repr=False)
     # The map this one was swapped from: held weakly, so that maps are freed with their grid.
     _origin: weakref.ref[KernelMap] | None = field(default=None, repr=False)
 
@@ -56,8 +57,7 @@ class KernelMap:
         if origin is not None:
             return origin
         if not self._swapped:
-            whole = self.num_taps == self.spec.num_taps
-            if whole and self.spec.is_symmetric and self.num_in == self.num_out:
+            if self._is_mirrored():
                 mirror = torch.tensor(self.spec.mirror, device=self.segments.device)
                 arrays = (self.in_rows, self.out_rows, self.segments[:, mirror])
             else:
@@ -66,6 +66,26 @@ class KernelMap:
             swapped = KernelMap(self.spec, self.num_out, self.num_in, *arrays, _origin=back)
             self._swapped.append(swapped)
         return self._swapped[0]
+
+    def _is_mirrored(self) -> bool:
+        whole = self.num_taps == self.spec.num_taps
+        return whole and self.spec.is_symmetric and self.num_in == self.num_out
+
+    def row_lists(self) -> RowLists:
+        """The pairs by output row. Built once; of the two directions of a symmetric kernel for one,
+        whose taps are those of the other, mirrored (then a run has them in descending order).
+        """
+        if not self._row_lists:
+            origin = None if self._origin is None else self._origin()
+            if origin is not None and self._is_mirrored():
+                starts, taps, neighbors = origin.row_lists()
+                mirror = torch.tensor(self.spec.mirror, dtype=torch.int32, device=taps.device)
+                lists = RowLists(starts, mirror[taps], neighbors)
+            else:
+                arrays = (self.in_rows, self.out_rows, self.segments)
+                lists = row_lists(*arrays, self.num_in, self.num_out)
+            self._row_lists.append(lists)
+        return self._row_lists[0]
 
     def select(self, taps: Sequence[int]) -> KernelMap:
         """The map of some of the taps, ascending, each once; it shares the pair lists."""

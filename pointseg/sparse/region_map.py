@@ -9,7 +9,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from pointseg.ops import codebook_logits, region_map
+from pointseg.ops import codebook_logits, row_lists
 from pointseg.sparse.kernel_map import KernelMap
 from pointseg.sparse.region import RegionSet
 from pointseg.sparse.spec import KernelSpec
@@ -57,10 +57,11 @@ class RegionMap:
             + first[region.spec]
             for region in regions
         ]
-        lists = region_map(
+        lists = row_lists(
             torch.cat([kmap.in_rows for kmap in parts]),
             torch.cat([kmap.out_rows for kmap in parts]),
             torch.cat(segments, dim=1),
+            num_voxels,
             num_voxels,
         )
         rows, mirrored = _weight_rows(regions)

@@ -75,7 +75,7 @@ def test_prepared_grids_hold_all_geometry(codebook: dict) -> None:
     x.grid.prepare(model.geometry())
     with OpNames() as prepared:
         logits = model(x)
-    geometry = {"kernel_map", "region_map", "voxelize", "voxel_keys", "sort_keys"}
+    geometry = {"kernel_map", "row_lists", "voxelize", "voxel_keys", "sort_keys"}
     assert geometry & set(on_demand.names)
     assert not geometry & set(prepared.names)
     assert torch.equal(logits, expected)

@@ -100,7 +100,7 @@ def test_prepared_grids_hold_all_kernel_maps(options: dict) -> None:
     x.grid.prepare(model.geometry())
     with OpNames() as prepared:
         logits = model(x)
-    assert not {"kernel_map", "region_map", "voxelize", "sort_keys"} & set(prepared.names)
+    assert not {"kernel_map", "row_lists", "voxelize", "sort_keys"} & set(prepared.names)
     assert torch.equal(logits, expected)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pointseg.ops.region_map import region_map_reference
+from pointseg.ops.row_lists import row_lists_reference
 from pointseg.sparse import KernelSpec, Region, RegionSet, VoxelGrid, cubes
 from tests.ops import scenes
 
@@ -85,7 +85,7 @@ def test_rows_ascend_by_entry_and_tap_and_agree_with_the_reference() -> None:
     grid = VoxelGrid(scenes.surface_voxels(3_000, seed=1, num_scenes=2))
     kmap = grid.kernel_map(KernelSpec(3))
     found = torch.ops.pointseg.region_map(kmap.in_rows, kmap.out_rows, kmap.segments, kmap.num_out)
-    expected = region_map_reference(kmap.in_rows, kmap.out_rows, kmap.segments, kmap.num_out)
+    expected = row_lists_reference(kmap.in_rows, kmap.out_rows, kmap.segments, kmap.num_out)
     for ours, theirs in zip(found, expected, strict=True):
         assert torch.equal(ours, theirs)
 

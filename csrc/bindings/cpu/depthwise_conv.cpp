@@ -1,50 +1,71 @@
 // depthwise_conv, depthwise_conv_weight_grad: see pointseg/ops/depthwise_conv.py for the contract.
 #include "../../kernels/cpu/depthwise_conv.h"
 
-#include "map_pairs.h"
+#include "../../kernels/cpu/row_slices.h"
 #include "storage.h"
 
 namespace pointseg {
 namespace {
 
-// The swapped map is there for the backward pass alone, which finds it among the inputs.
-Tensor depthwise_conv(const Tensor& feats, const Tensor& weight, const Tensor& in_rows,
-                      const Tensor& out_rows, const Tensor& segments, int64_t num_out,
-                      const std::optional<Tensor>&, const std::optional<Tensor>&,
-                      const std::optional<Tensor>&) {
+// What the lists say is not checked, pair by pair: `row_lists` has done that.
+RowLists check_lists(const Tensor& row_starts, const Tensor& taps, const Tensor& neighbors) {
+  check_matrix(row_starts, "row_starts", 1, ScalarType::Long);
+  check_matrix(taps, "taps", 1, ScalarType::Int);
+  check_matrix(neighbors, "neighbors", 1, ScalarType::Int);
+  STD_TORCH_CHECK(row_starts.size(0) > 0, "row_starts: expected rows + 1 elements, got none");
+  const int64_t rows = row_starts.size(0) - 1;
+  const int64_t* starts = cptr<int64_t>(row_starts);
+  STD_TORCH_CHECK(
+      taps.size(0) == neighbors.size(0) && starts[0] == 0 && starts[rows] == taps.size(0),
+      "row_starts, taps, neighbors: expected starts from 0 to the length of both, got ", starts[0],
+      " to ", starts[rows], ", ", taps.size(0), " and ", neighbors.size(0));
+  return {starts, cptr<int32_t>(taps), cptr<int32_t>(neighbors), rows};
+}
+
+// The lists of the swapped map are there for the backward pass alone, which finds them among the
+// inputs.
+Tensor depthwise_conv(const Tensor& feats, const Tensor& weight, const Tensor& row_starts,
+                      const Tensor& taps, const Tensor& neighbors, const std::optional<Tensor>&,
+                      const std::optional<Tensor>&, const std::optional<Tensor>&) {
   const ScalarType dtype = feats.scalar_type();
   check_feats(feats, "feats");
   check_parameter(weight, "weight", 2, dtype);
-  const cpu::MapPairs map = map_pairs(in_rows, out_rows, segments);
-  STD_TORCH_CHECK(weight.size(0) == map.num_taps && weight.size(1) == feats.size(1),
-                  "weight: expected [", map.num_taps, ", ", feats.size(1), "], got [",
-                  weight.size(0), ", ", weight.size(1), "]");
-  check_count(num_out, "num_out");
+  const RowLists lists = check_lists(row_starts, taps, neighbors);
+  STD_TORCH_CHECK(weight.size(1) == feats.size(1), "weight: expected [K, ", feats.size(1),
+                  "], got [", weight.size(0), ", ", weight.size(1), "]");
   const Tensor in = widen(feats), w = widen(weight);
-  Tensor out = zeros(in, {num_out, feats.size(1)}, in.scalar_type());
+  Tensor packed = torch::stable::empty_like(w);
+  Tensor out = empty(in, {lists.num_rows, feats.size(1)}, in.scalar_type());
   THO_DISPATCH_V2(in.scalar_type(), "depthwise_conv", AT_WRAP([&]() {
                     cpu::depthwise_kernels<scalar_t>().forward(
                         cptr<scalar_t>(in), cptr<scalar_t>(w), mptr<scalar_t>(out), feats.size(1),
-                        map, torch_threads());
+                        w.size(0), lists, mptr<scalar_t>(packed), torch_threads());
                   }),
                   ScalarType::Float, ScalarType::Double);
   return store_as(out, dtype);
 }
 
 Tensor depthwise_conv_weight_grad(const Tensor& feats, const Tensor& grad_out,
-                                  const Tensor& in_rows, const Tensor& out_rows,
-                                  const Tensor& segments) {
+                                  const Tensor& row_starts, const Tensor& taps,
+                                  const Tensor& neighbors, int64_t num_taps) {
   check_feats(feats, "feats");
   check_matrix(grad_out, "grad_out", 2, feats.scalar_type());
-  STD_TORCH_CHECK(grad_out.size(1) == feats.size(1), "grad_out: expected ", feats.size(1),
-                  " channels, got ", grad_out.size(1));
-  const cpu::MapPairs map = map_pairs(in_rows, out_rows, segments);
+  check_count(num_taps, "num_taps");
+  const RowLists lists = check_lists(row_starts, taps, neighbors);
+  const int64_t channels = feats.size(1);
+  STD_TORCH_CHECK(grad_out.size(0) == lists.num_rows && grad_out.size(1) == channels,
+                  "grad_out: expected [", lists.num_rows, ", ", channels, "], got [",
+                  grad_out.size(0), ", ", grad_out.size(1), "]");
   const Tensor in = widen(feats), grad = widen(grad_out);
-  Tensor grad_weight = empty(in, {map.num_taps, feats.size(1)}, in.scalar_type());
+  Tensor grad_weight = empty(in, {num_taps, channels}, in.scalar_type());
+  Tensor packed = torch::stable::empty_like(grad_weight);
+  Tensor buffers =
+      empty(in, {cpu::num_slices(lists.num_rows), num_taps, channels}, in.scalar_type());
   THO_DISPATCH_V2(in.scalar_type(), "depthwise_conv_weight_grad", AT_WRAP([&]() {
                     cpu::depthwise_kernels<scalar_t>().weight_grad(
                         cptr<scalar_t>(in), cptr<scalar_t>(grad), mptr<scalar_t>(grad_weight),
-                        feats.size(1), map, torch_threads());
+                        channels, num_taps, lists, mptr<scalar_t>(packed), mptr<scalar_t>(buffers),
+                        torch_threads());
                   }),
                   ScalarType::Float, ScalarType::Double);
   return grad_weight;
@@ -52,14 +73,12 @@ Tensor depthwise_conv_weight_grad(const Tensor& feats, const Tensor& grad_out,
 
 STABLE_TORCH_LIBRARY_FRAGMENT(pointseg, m) {
   m.def(
-      "depthwise_conv(Tensor feats, Tensor weight, Tensor in_rows, Tensor out_rows, Tensor "
-      "segments, "
-      "SymInt num_out, Tensor? swapped_in_rows, Tensor? swapped_out_rows, Tensor? "
-      "swapped_segments) "
+      "depthwise_conv(Tensor feats, Tensor weight, Tensor row_starts, Tensor taps, Tensor "
+      "neighbors, Tensor? swapped_row_starts, Tensor? swapped_taps, Tensor? swapped_neighbors) "
       "-> Tensor");
   m.def(
-      "depthwise_conv_weight_grad(Tensor feats, Tensor grad_out, Tensor in_rows, Tensor out_rows, "
-      "Tensor segments) -> Tensor");
+      "depthwise_conv_weight_grad(Tensor feats, Tensor grad_out, Tensor row_starts, Tensor taps, "
+      "Tensor neighbors, SymInt num_taps) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(pointseg, CPU, m) {

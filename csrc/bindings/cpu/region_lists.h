@@ -8,7 +8,7 @@ namespace pointseg {
 
 // Checks the arrays against each other; `weight_rows` is the table of one direction, into weights
 // of `num_weight_rows` rows. What a neighbour or a tap says is not checked, pair by pair:
-// `region_map` has done that.
+// `row_lists` has done that.
 inline RegionLists region_lists(const Tensor& row_starts, const Tensor& taps,
                                 const Tensor& neighbors, const Tensor& weight_rows,
                                 const Tensor& entry_ends, int64_t num_weight_rows) {

@@ -79,28 +79,10 @@ bool has_zeros(const AttentionArgs<T>& a) {
   return std::find(a.choice, end, T(0)) != end;
 }
 
-// Weights [rows, channels] cut as over_lanes cuts channels: every piece is a contiguous [rows,
-// lanes]. In place, the pieces of a wide row would compete for a few sets of the cache.
-template <typename T>
-void pack(const T* weight, int64_t rows, int64_t channels, T* packed) {
-  over_lanes<T>(channels, [&]<class L>(int64_t first) {
-    for (int64_t row = 0; row < rows; ++row)
-      L::load(weight + row * channels + first).store(packed + first * rows + row * L::kCount);
-  });
-}
-
-template <typename T>
-void unpack(const T* packed, int64_t rows, int64_t channels, T* weight) {
-  over_lanes<T>(channels, [&]<class L>(int64_t first) {
-    for (int64_t row = 0; row < rows; ++row)
-      L::load(packed + first * rows + row * L::kCount).store(weight + row * channels + first);
-  });
-}
-
 template <typename T>
 void forward(const AttentionArgs<T>& a, T* packed, T* out, const Parallel& parallel) {
   const bool sparse = has_zeros(a);
-  pack(a.weight, a.num_weight_rows, a.channels, packed);
+  pack_rows(a.weight, a.num_weight_rows, a.channels, packed);
   over_rows(a.lists.num_rows, parallel, [&](int64_t begin, int64_t end) {
     over_lanes<T>(a.channels, [&]<class L>(int64_t first) {
       const SpreadChoice<L, T> choice(a, first, sparse);
@@ -116,7 +98,7 @@ template <typename T>
 void values_grad(const AttentionArgs<T>& a, const T* grad_out, T* packed, T* grad_values,
                  const Parallel& parallel) {
   const bool sparse = has_zeros(a);
-  pack(a.weight, a.num_weight_rows, a.channels, packed);
+  pack_rows(a.weight, a.num_weight_rows, a.channels, packed);
   over_rows(a.lists.num_rows, parallel, [&](int64_t begin, int64_t end) {
     over_lanes<T>(a.channels, [&]<class L>(int64_t first) {
       const SpreadChoice<L, T> choice(a, first, sparse);
@@ -150,7 +132,7 @@ void choice_weight_grad(const AttentionArgs<T>& a, const T* grad_out, T* grad_ch
   const int64_t size = a.num_weight_rows * a.channels;
   const int64_t row_size = a.lists.num_entries * a.channels;
   const bool sparse = has_zeros(a);
-  pack(a.weight, a.num_weight_rows, a.channels, packed);
+  pack_rows(a.weight, a.num_weight_rows, a.channels, packed);
   over_slices(
       a.lists.num_rows, parallel, [&](int64_t slice, int64_t slice_begin, int64_t slice_end) {
         T* sums = buffers + slice * size;
@@ -174,7 +156,7 @@ void choice_weight_grad(const AttentionArgs<T>& a, const T* grad_out, T* grad_ch
         }
       });
   add_slices(buffers, num_slices(a.lists.num_rows), size, packed);
-  unpack(packed, a.num_weight_rows, a.channels, grad_weight);
+  unpack_rows(packed, a.num_weight_rows, a.channels, grad_weight);
 }
 
 template <typename T>

@@ -3,43 +3,41 @@
 
 #include <algorithm>
 
-#include "walk_map.h"
+#include "lanes.h"
+#include "row_slices.h"
 
 namespace pointseg::cpu::POINTSEG_ISA {
 namespace {
 
 template <typename T>
-void forward(const T* in, const T* weight, T* out, int64_t channels, const MapPairs& map,
-             const Parallel& parallel) {
-  walk_map(map, parallel, [&](int64_t tap, int64_t i, int64_t o) {
-    const T* __restrict x = in + i * channels;
-    const T* __restrict w = weight + tap * channels;
-    T* __restrict y = out + o * channels;
-    for (int64_t c = 0; c < channels; ++c) y[c] += x[c] * w[c];
+void forward(const T* in, const T* weight, T* out, int64_t channels, int64_t num_taps,
+             const RowLists& lists, T* packed, const Parallel& parallel) {
+  pack_rows(weight, num_taps, channels, packed);
+  over_rows(lists.num_rows, parallel, [&](int64_t begin, int64_t end) {
+    over_lanes<T>(channels, [&]<class L>(int64_t first) {
+      for (int64_t row = begin; row < end; ++row)
+        convolve_row<L>(lists, row, in + first, channels, packed + first * num_taps, L::kCount)
+            .store(out + row * channels + first);
+    });
   });
 }
 
 template <typename T>
-void weight_grad(const T* in, const T* grad_out, T* grad_weight, int64_t channels,
-                 const MapPairs& map, const Parallel& parallel) {
-  constexpr int64_t kChannels = 64;  // kept in registers or L1 while the pairs stream by
-  parallel.tasks(map.num_taps, [&](int64_t tap) {
-    for (int64_t c0 = 0; c0 < channels; c0 += kChannels) {
-      const int64_t width = std::min(kChannels, channels - c0);
-      T total[kChannels] = {};
-      for (int64_t block = 0; block < map.num_blocks; ++block) {
-        const int64_t* segment = map.segments + (block * map.num_taps + tap) * 2;
-        T sum[kChannels] = {};
-        for (int64_t pair = segment[0]; pair < segment[1]; ++pair) {
-          const T* __restrict x = in + int64_t{map.in_rows[pair]} * channels + c0;
-          const T* __restrict g = grad_out + int64_t{map.out_rows[pair]} * channels + c0;
-          for (int64_t c = 0; c < width; ++c) sum[c] += x[c] * g[c];
-        }
-        for (int64_t c = 0; c < width; ++c) total[c] += sum[c];
-      }
-      std::copy(total, total + width, grad_weight + tap * channels + c0);
-    }
+void weight_grad(const T* in, const T* grad_out, T* grad_weight, int64_t channels, int64_t num_taps,
+                 const RowLists& lists, T* packed, T* buffers, const Parallel& parallel) {
+  const int64_t size = num_taps * channels;
+  over_slices(lists.num_rows, parallel, [&](int64_t slice, int64_t begin, int64_t end) {
+    T* sums = buffers + slice * size;
+    std::fill(sums, sums + size, T(0));
+    for (int64_t tile = begin; tile < end; tile += kTaskRows)
+      over_lanes<T>(channels, [&]<class L>(int64_t first) {
+        for (int64_t row = tile; row < std::min(tile + kTaskRows, end); ++row)
+          convolve_row_weight_grad<L>(lists, row, in + first, grad_out + first, channels,
+                                      sums + first * num_taps, L::kCount);
+      });
   });
+  add_slices(buffers, num_slices(lists.num_rows), size, packed);
+  unpack_rows(packed, num_taps, channels, grad_weight);
 }
 
 template <typename T>

@@ -94,4 +94,22 @@ void over_lanes(int64_t count, const F& fn) {
   over_lanes_of_width<T, 1>(first, count, 1, fn);
 }
 
+// Rows [rows, channels] of weights cut as over_lanes cuts channels: every piece is a contiguous
+// [rows, lanes]. In place, the pieces of a wide row would compete for a few sets of the cache.
+template <typename T>
+void pack_rows(const T* weight, int64_t rows, int64_t channels, T* packed) {
+  over_lanes<T>(channels, [&]<class L>(int64_t first) {
+    for (int64_t row = 0; row < rows; ++row)
+      L::load(weight + row * channels + first).store(packed + first * rows + row * L::kCount);
+  });
+}
+
+template <typename T>
+void unpack_rows(const T* packed, int64_t rows, int64_t channels, T* weight) {
+  over_lanes<T>(channels, [&]<class L>(int64_t first) {
+    for (int64_t row = 0; row < rows; ++row)
+      L::load(packed + first * rows + row * L::kCount).store(weight + row * channels + first);
+  });
+}
+
 }  // namespace pointseg::cpu::POINTSEG_ISA

@@ -58,6 +58,7 @@ def main(load: Callable[[], Engine]) -> None:
 
     Whatever goes wrong ends the process with its traceback, whose last line the parent reports.
     """
+    keep_freed_memory()  # the parent does, too
     folder = Path(sys.argv[1])
     job = Job(**json.loads((folder / "job.json").read_text(encoding="utf-8")))
     engine = load()
