@@ -11,24 +11,24 @@
 namespace pointseg::cpu::POINTSEG_ISA {
 namespace {
 
-// Sums run in T over a block of rows, which the cache keeps, and in double from there on.
+// Sums run in T over a block of rows and in double from there on. Rows are read one after the
+// other, as they lie in memory; the sums of a tile of channels stay in the first-level cache.
 constexpr int64_t kBlockRows = 64;
+constexpr int64_t kTileChannels = 256;
 
-// fn.template operator()<Lanes>(first row, rows, first channel) over the blocks of rows [begin,
-// end); the lanes of a block fit into registers.
-template <typename T, class F>
+// fn(first row, rows, first channel, channels) over the blocks of rows [begin, end).
+template <class F>
 void over_blocks(int64_t begin, int64_t end, int64_t channels, const F& fn) {
-  for (int64_t row = begin; row < end; row += kBlockRows) {
-    const int64_t rows = std::min(kBlockRows, end - row);
-    over_lanes<T>(channels, [&]<class L>(int64_t c0) { fn.template operator()<L>(row, rows, c0); });
-  }
+  for (int64_t row = begin; row < end; row += kBlockRows)
+    for (int64_t c0 = 0; c0 < channels; c0 += kTileChannels)
+      fn(row, std::min(kBlockRows, end - row), c0, std::min(kTileChannels, channels - c0));
 }
 
-template <class L, typename T>
-__attribute__((always_inline)) inline L all_equal(T value) {
-  L lanes = L::zero();
-  for (auto& v : lanes.v) v += value;
-  return lanes;
+// fn.template operator()<Lanes>(row, channel) over all elements of `rows` rows.
+template <typename T, class F>
+void over_elements(int64_t rows, int64_t channels, const F& fn) {
+  for (int64_t row = 0; row < rows; ++row)
+    over_lanes<T>(channels, [&]<class L>(int64_t c) { fn.template operator()<L>(row, c); });
 }
 
 template <class L>
@@ -49,25 +49,27 @@ inline void merge(double& mean, double& squares, double count, double other_mean
 
 // Adds the moments of the rows at x to those of `rows_before` rows. Two passes over rows that the
 // cache holds: the second measures from about the mean, so nothing cancels.
-template <class L, typename T>
-void add_block(const T* x, int64_t rows, int64_t channels, int64_t rows_before, double* mean,
-               double* squares) {
-  L total = L::zero();
-  for (int64_t row = 0; row < rows; ++row) total.add(L::load(x + row * channels));
-  const L centre = product(total, all_equal<L>(T(1) / static_cast<T>(rows)));
-  L off = L::zero(), around = L::zero();
-  for (int64_t row = 0; row < rows; ++row) {
-    const L distance = difference(L::load(x + row * channels), centre);
-    off.add(distance);
-    around.add_product(distance, distance);
-  }
-  T centres[L::kCount], offs[L::kCount], arounds[L::kCount];
-  centre.store(centres);
-  off.store(offs);
-  around.store(arounds);
-  for (int64_t c = 0; c < L::kCount; ++c) {
-    const double rest = double{offs[c]} / rows;
-    merge(mean[c], squares[c], rows_before, centres[c] + rest, arounds[c] - rest * offs[c], rows);
+template <typename T>
+void add_block(const T* x, int64_t rows, int64_t width, int64_t channels, int64_t rows_before,
+               double* mean, double* squares) {
+  T centre[kTileChannels] = {}, off[kTileChannels] = {}, around[kTileChannels] = {};
+  over_elements<T>(rows, width, [&]<class L>(int64_t row, int64_t c) {
+    L sum = L::load(centre + c);
+    sum.add(L::load(x + row * channels + c));
+    sum.store(centre + c);
+  });
+  for (int64_t c = 0; c < width; ++c) centre[c] /= static_cast<T>(rows);
+  over_elements<T>(rows, width, [&]<class L>(int64_t row, int64_t c) {
+    const L distance = difference(L::load(x + row * channels + c), L::load(centre + c));
+    L sum = L::load(off + c), sum_of_squares = L::load(around + c);
+    sum.add(distance);
+    sum_of_squares.add_product(distance, distance);
+    sum.store(off + c);
+    sum_of_squares.store(around + c);
+  });
+  for (int64_t c = 0; c < width; ++c) {
+    const double rest = double{off[c]} / static_cast<double>(rows);
+    merge(mean[c], squares[c], rows_before, centre[c] + rest, around[c] - rest * off[c], rows);
   }
 }
 
@@ -77,9 +79,9 @@ void moments(const T* x, int64_t rows, int64_t channels, double* buffers, double
   over_slices(rows, parallel, [&](int64_t slice, int64_t begin, int64_t end) {
     double* to = buffers + slice * 2 * channels;
     std::fill(to, to + 2 * channels, 0.0);
-    over_blocks<T>(begin, end, channels, [&]<class L>(int64_t row, int64_t count, int64_t c0) {
-      add_block<L>(x + row * channels + c0, count, channels, row - begin, to + c0,
-                   to + channels + c0);
+    over_blocks(begin, end, channels, [&](int64_t row, int64_t count, int64_t c0, int64_t width) {
+      add_block(x + row * channels + c0, count, width, channels, row - begin, to + c0,
+                to + channels + c0);
     });
   });
   std::fill(mean, mean + channels, 0.0);
@@ -99,6 +101,12 @@ void moments(const T* x, int64_t rows, int64_t channels, double* buffers, double
 enum Coefficient { kMean, kScale, kOffset, kSlope, kConstant };
 static_assert(kConstant + 1 == kNormCoefficients);
 
+// The lanes of a coefficient: those of channel c0 on, where `first` is its place in the first row.
+template <class L, typename T>
+auto channel_lanes(const T* first, int64_t channels) {
+  return [=](Coefficient which) { return L::load(first + which * channels); };
+}
+
 template <typename T>
 void fill_norm(const NormParameters& norm, T* coefficients) {
   for (int64_t c = 0; c < norm.channels; ++c) {
@@ -115,21 +123,17 @@ void fill_norm(const NormParameters& norm, T* coefficients) {
 template <typename T, bool kResidual, bool kRelu>
 void norm_rows(const T* x, const T* residual, int64_t rows, int64_t channels, const T* coefficients,
                T* out, const Parallel& parallel) {
-  const T* __restrict mean = coefficients + kMean * channels;
-  const T* __restrict scale = coefficients + kScale * channels;
-  const T* __restrict offset = coefficients + kOffset * channels;
   over_rows(rows, parallel, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const T* __restrict from = x + row * channels;
-      [[maybe_unused]] const T* __restrict add = kResidual ? residual + row * channels : nullptr;
-      T* __restrict to = out + row * channels;
-      for (int64_t c = 0; c < channels; ++c) {
-        T value = (from[c] - mean[c]) * scale[c] + offset[c];
-        if constexpr (kResidual) value += add[c];
-        if constexpr (kRelu) value = value < T(0) ? T(0) : value;  // a NaN stays one
-        to[c] = value;
-      }
-    }
+    over_elements<T>(end - begin, channels, [&]<class L>(int64_t row, int64_t c) {
+      const auto of = channel_lanes<L>(coefficients + c, channels);
+      const int64_t at = (begin + row) * channels + c;
+      L value = of(kOffset);
+      value.add_product(difference(L::load(x + at), of(kMean)), of(kScale));
+      if constexpr (kResidual) value.add(L::load(residual + at));
+      if constexpr (kRelu)
+        for (auto& v : value.v) v = v < 0 ? typename L::Vec{} : v;  // a NaN stays one
+      value.store(out + at);
+    });
   });
 }
 
@@ -149,42 +153,44 @@ enum class Relu {
   from_out,  // it is read: something was added that is not kept
 };
 
-template <Relu kRelu, typename V>
-__attribute__((always_inline)) inline V passed(const V& grad, const V& distance, const V& scale,
-                                               const V& offset, const V& out) {
+template <Relu kRelu, class L, typename T>
+__attribute__((always_inline)) inline L passed(L grad, const L& distance, const L& scale,
+                                               const L& offset, const T* out) {
   if constexpr (kRelu == Relu::none) return grad;
-  const V result = kRelu == Relu::from_out ? out : distance * scale + offset;
-  return result <= V{} ? V{} : grad;
+  L result = offset;
+  if constexpr (kRelu == Relu::from_out)
+    result = L::load(out);
+  else
+    result.add_product(distance, scale);
+  for (size_t i = 0; i < std::size(grad.v); ++i)
+    grad.v[i] = result.v[i] <= 0 ? typename L::Vec{} : grad.v[i];
+  return grad;
 }
 
 // Sums of grad and of grad * (x - mean) per slice, into buffers; writes grad where asked.
 template <typename T, Relu kRelu, bool kKeep>
 void sum_grads(const T* grad_out, const T* x, const T* out, int64_t rows, int64_t channels,
                const T* coefficients, T* grad_residual, double* buffers, const Parallel& parallel) {
-  const auto coefficient = [&](Coefficient which) { return coefficients + which * channels; };
   over_slices(rows, parallel, [&](int64_t slice, int64_t begin, int64_t end) {
     double* to = buffers + slice * 2 * channels;
     std::fill(to, to + 2 * channels, 0.0);
-    over_blocks<T>(begin, end, channels, [&]<class L>(int64_t first, int64_t count, int64_t c0) {
-      const L mean = L::load(coefficient(kMean) + c0), scale = L::load(coefficient(kScale) + c0),
-              offset = L::load(coefficient(kOffset) + c0);
-      L sum = L::zero(), products = L::zero();
-      for (int64_t row = first; row < first + count; ++row) {
-        const int64_t at = row * channels + c0;
-        const L distance = difference(L::load(x + at), mean);
-        const L result = kRelu == Relu::from_out ? L::load(out + at) : distance;
-        L grad = L::load(grad_out + at);
-        for (size_t i = 0; i < std::size(grad.v); ++i)
-          grad.v[i] = passed<kRelu>(grad.v[i], distance.v[i], scale.v[i], offset.v[i], result.v[i]);
-        sum.add(grad);
-        products.add_product(grad, distance);
+    over_blocks(begin, end, channels, [&](int64_t first, int64_t count, int64_t c0, int64_t width) {
+      T sum[kTileChannels] = {}, products[kTileChannels] = {};
+      over_elements<T>(count, width, [&]<class L>(int64_t row, int64_t c) {
+        const auto of = channel_lanes<L>(coefficients + c0 + c, channels);
+        const int64_t at = (first + row) * channels + c0 + c;
+        const L distance = difference(L::load(x + at), of(kMean));
+        const L grad =
+            passed<kRelu>(L::load(grad_out + at), distance, of(kScale), of(kOffset), out + at);
+        L of_grad = L::load(sum + c), of_products = L::load(products + c);
+        of_grad.add(grad);
+        of_products.add_product(grad, distance);
+        of_grad.store(sum + c);
+        of_products.store(products + c);
         if constexpr (kKeep) grad.store(grad_residual + at);
-      }
-      T sums[L::kCount], of_products[L::kCount];
-      sum.store(sums);
-      products.store(of_products);
-      for (int64_t c = 0; c < L::kCount; ++c) to[c0 + c] += sums[c];
-      for (int64_t c = 0; c < L::kCount; ++c) to[channels + c0 + c] += of_products[c];
+      });
+      for (int64_t c = 0; c < width; ++c) to[c0 + c] += sum[c];
+      for (int64_t c = 0; c < width; ++c) to[channels + c0 + c] += products[c];
     });
   });
 }
@@ -193,24 +199,17 @@ void sum_grads(const T* grad_out, const T* x, const T* out, int64_t rows, int64_
 template <typename T, Relu kRelu>
 void grad_rows(const T* grad_out, const T* x, const T* out, int64_t rows, int64_t channels,
                const T* coefficients, T* grad_x, const Parallel& parallel) {
-  const T* __restrict mean = coefficients + kMean * channels;
-  const T* __restrict scale = coefficients + kScale * channels;
-  const T* __restrict offset = coefficients + kOffset * channels;
-  const T* __restrict slope = coefficients + kSlope * channels;
-  const T* __restrict constant = coefficients + kConstant * channels;
   over_rows(rows, parallel, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t at = row * channels;
-      const T* __restrict grad = grad_out + at;
-      const T* __restrict from = x + at;
-      const T* __restrict result = kRelu == Relu::from_out ? out + at : from;
-      T* __restrict to = grad_x + at;
-      for (int64_t c = 0; c < channels; ++c) {
-        const T distance = from[c] - mean[c];
-        const T g = passed<kRelu>(grad[c], distance, scale[c], offset[c], result[c]);
-        to[c] = scale[c] * g + (slope[c] * distance + constant[c]);
-      }
-    }
+    over_elements<T>(end - begin, channels, [&]<class L>(int64_t row, int64_t c) {
+      const auto of = channel_lanes<L>(coefficients + c, channels);
+      const int64_t at = (begin + row) * channels + c;
+      const L scale = of(kScale), distance = difference(L::load(x + at), of(kMean));
+      L result = of(kConstant);
+      result.add_product(of(kSlope), distance);
+      result.add_product(
+          scale, passed<kRelu>(L::load(grad_out + at), distance, scale, of(kOffset), out + at));
+      result.store(grad_x + at);
+    });
   });
 }
 
