@@ -11,9 +11,11 @@
 namespace pointseg::cpu::POINTSEG_ISA {
 namespace {
 
-// Sums run in T over a block of rows and in double from there on. Rows are read one after the
-// other, as they lie in memory; the sums of a tile of channels stay in the first-level cache.
+// Sums run in T over a block of rows, whose sums the first-level cache keeps, and in double from
+// there on. Rows are read about in the order in which they lie in memory: registers sum over strips
+// of a block, which are low, and not at all where several tensors are read side by side.
 constexpr int64_t kBlockRows = 64;
+constexpr int64_t kStripRows = 8;
 constexpr int64_t kTileChannels = 256;
 
 // fn(first row, rows, first channel, channels) over the blocks of rows [begin, end).
@@ -22,6 +24,16 @@ void over_blocks(int64_t begin, int64_t end, int64_t channels, const F& fn) {
   for (int64_t row = begin; row < end; row += kBlockRows)
     for (int64_t c0 = 0; c0 < channels; c0 += kTileChannels)
       fn(row, std::min(kBlockRows, end - row), c0, std::min(kTileChannels, channels - c0));
+}
+
+// fn.template operator()<Lanes>(first row, one past the last row, channel) over the strips of
+// `rows` rows.
+template <typename T, class F>
+void over_strips(int64_t rows, int64_t channels, const F& fn) {
+  for (int64_t row = 0; row < rows; row += kStripRows) {
+    const int64_t end = std::min(rows, row + kStripRows);
+    over_lanes<T>(channels, [&]<class L>(int64_t c) { fn.template operator()<L>(row, end, c); });
+  }
 }
 
 // fn.template operator()<Lanes>(row, channel) over all elements of `rows` rows.
@@ -53,17 +65,20 @@ template <typename T>
 void add_block(const T* x, int64_t rows, int64_t width, int64_t channels, int64_t rows_before,
                double* mean, double* squares) {
   T centre[kTileChannels] = {}, off[kTileChannels] = {}, around[kTileChannels] = {};
-  over_elements<T>(rows, width, [&]<class L>(int64_t row, int64_t c) {
+  over_strips<T>(rows, width, [&]<class L>(int64_t row, int64_t end, int64_t c) {
     L sum = L::load(centre + c);
-    sum.add(L::load(x + row * channels + c));
+    for (; row < end; ++row) sum.add(L::load(x + row * channels + c));
     sum.store(centre + c);
   });
   for (int64_t c = 0; c < width; ++c) centre[c] /= static_cast<T>(rows);
-  over_elements<T>(rows, width, [&]<class L>(int64_t row, int64_t c) {
-    const L distance = difference(L::load(x + row * channels + c), L::load(centre + c));
+  over_strips<T>(rows, width, [&]<class L>(int64_t row, int64_t end, int64_t c) {
+    const L from = L::load(centre + c);
     L sum = L::load(off + c), sum_of_squares = L::load(around + c);
-    sum.add(distance);
-    sum_of_squares.add_product(distance, distance);
+    for (; row < end; ++row) {
+      const L distance = difference(L::load(x + row * channels + c), from);
+      sum.add(distance);
+      sum_of_squares.add_product(distance, distance);
+    }
     sum.store(off + c);
     sum_of_squares.store(around + c);
   });
