@@ -16,7 +16,7 @@ from pointseg.ops.kernel_map import kernel_map, swap_kernel_map
 from pointseg.ops.pool import global_pool, pool
 from pointseg.ops.region_map import region_map
 from pointseg.ops.scatter_reduce import scatter_reduce
-from pointseg.ops.sparse_conv import sparse_conv, sparse_conv_transpose
+from pointseg.ops.sparse_conv import sparse_conv, sparse_conv_fused, sparse_conv_transpose
 from pointseg.ops.vector_quantize import code_sums, vector_quantize
 from pointseg.ops.voxelize import Voxelization, voxel_keys, voxel_reduce, voxelize, voxelize_points
 
@@ -35,6 +35,7 @@ __all__ = [
     "region_map",
     "scatter_reduce",
     "sparse_conv",
+    "sparse_conv_fused",
     "sparse_conv_transpose",
     "swap_kernel_map",
     "vector_quantize",

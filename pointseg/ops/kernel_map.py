@@ -4,8 +4,8 @@ Contract
 --------
 * Pair (i, o) belongs to tap k if and only if ``in_coords[i] == out_coords[o] + offsets[k]``,
   batch equal.
-* Pairs are grouped by block of 2,048 output voxels (in key order) and, inside a block, by tap,
-  each group in key order of the output. A block owns its output rows; in one group no output row
+* Pairs are grouped by block of 2,048 output rows and, inside a block, by tap: the pairs of output
+  row o are in block o // 2048. Each group is in key order of the output, and in it no output row
   comes twice.
 * Both grids hold unique voxels. Either may be empty. Offsets reach at most 1,024 voxels.
 * The result is the same for any number of threads.
@@ -49,7 +49,7 @@ def swap_kernel_map(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Turn a map around: input rows become output rows, taps keep their index.
 
-    Blocks are then of 2,048 input rows by row number. Costs one pass over the pairs, no search.
+    Costs a pass over the pairs, no search.
     """
     swapped_in, swapped_out, swapped_segments = native("swap_kernel_map")(
         in_rows, out_rows, segments, num_in

@@ -9,8 +9,11 @@ Contract
 * Differentiable once in feats, weight and bias. The gradient of `feats` is the convolution over the
   swapped map with the transposed weights; that of `weight` sums over pairs in map order.
 * Deterministic, forward and backward: the same bits for any number of threads.
-* Memory beyond inputs and outputs: the packed weights. Never a buffer of pairs x channels.
+* Memory beyond inputs and outputs: the packed weights, and for their gradient up to 16 partial sums
+  of it, at most a quarter of what the rows take. Never a buffer of pairs x channels.
 * No rows in, or no pairs, give the bias, or zeros; gradients are zeros.
+* `sparse_conv_fused` starts the sum from ``bias + residual[o]`` and ends it with a ReLU, as
+  inference with folded batch norm needs it. It has no gradient.
 """
 
 from __future__ import annotations
@@ -37,6 +40,70 @@ def sparse_conv(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | Non
     Returns:
         [N_out, C_out], dtype of `feats`, or of autocast where it is on.
     """
+    feats = _check(feats, weight, kmap, bias)
+    result: Tensor = native("sparse_conv")(
+        feats.contiguous(),
+        weight,
+        None if bias is None else bias.contiguous(),
+        kmap.in_rows,
+        kmap.out_rows,
+        kmap.segments,
+        kmap.num_out,
+        *swapped_arrays(kmap, feats),
+    )
+    return result
+
+
+def sparse_conv_fused(
+    feats: Tensor,
+    weight: Tensor,
+    kmap: PairMap,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    relu: bool = False,
+) -> Tensor:
+    """``relu(conv(feats) + bias + residual)`` in one pass, for inference.
+
+    Args:
+        feats, weight, kmap, bias: as of :func:`sparse_conv`.
+        residual: [N_out, C_out] in the dtype of the result, or None.
+        relu: whether negative sums become 0.
+
+    Returns:
+        [N_out, C_out], dtype of `feats`, or of autocast where it is on.
+
+    Raises:
+        RuntimeError: gradients are on and an argument wants one.
+    """
+    feats = _check(feats, weight, kmap, bias)
+    arguments = [x for x in (feats, weight, bias, residual) if x is not None]
+    if torch.is_grad_enabled() and any(x.requires_grad for x in arguments):
+        raise RuntimeError(
+            "sparse_conv_fused has no gradient: use sparse_conv, or torch.no_grad() for inference"
+        )
+    if residual is not None:
+        expected = (kmap.num_out, weight.shape[2])
+        if tuple(residual.shape) != expected:
+            raise ValueError(f"residual: expected {list(expected)}, got {list(residual.shape)}")
+        if residual.dtype != feats.dtype:
+            raise TypeError(f"residual: expected {feats.dtype} like feats, got {residual.dtype}")
+        residual = residual.contiguous()
+    result: Tensor = native("sparse_conv_fused")(
+        feats.contiguous(),
+        weight,
+        None if bias is None else bias.contiguous(),
+        residual,
+        relu,
+        kmap.in_rows,
+        kmap.out_rows,
+        kmap.segments,
+        kmap.num_out,
+    )
+    return result
+
+
+def _check(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | None) -> Tensor:
+    """The features in the dtype to compute in."""
     check_feats("feats", feats, rows=kmap.num_in)
     num_taps = kmap.segments.shape[1]
     expected = (num_taps, feats.shape[1])
@@ -51,17 +118,7 @@ def sparse_conv(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | Non
     check_parameter("weight", weight, feats)
     if bias is not None:
         check_parameter("bias", bias, feats)
-    result: Tensor = native("sparse_conv")(
-        feats.contiguous(),
-        weight,
-        None if bias is None else bias.contiguous(),
-        kmap.in_rows,
-        kmap.out_rows,
-        kmap.segments,
-        kmap.num_out,
-        *swapped_arrays(kmap, feats),
-    )
-    return result
+    return feats
 
 
 def sparse_conv_transpose(
@@ -92,6 +149,20 @@ def sparse_conv_reference(
     return out if bias is None else out + bias
 
 
+def sparse_conv_fused_reference(
+    feats: Tensor,
+    weight: Tensor,
+    kmap: PairMap,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    relu: bool = False,
+) -> Tensor:
+    """The same one after the other."""
+    out = sparse_conv_reference(feats, weight, kmap, bias)
+    out = out if residual is None else out + residual
+    return torch.relu(out) if relu else out
+
+
 def _forward_fake(
     feats: Tensor,
     weight: Tensor,
@@ -103,6 +174,20 @@ def _forward_fake(
     swapped_in_rows: Tensor | None,
     swapped_out_rows: Tensor | None,
     swapped_segments: Tensor | None,
+) -> Tensor:
+    return feats.new_empty(num_out, weight.shape[2])
+
+
+def _fused_fake(
+    feats: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    relu: bool,
+    in_rows: Tensor,
+    out_rows: Tensor,
+    segments: Tensor,
+    num_out: int,
 ) -> Tensor:
     return feats.new_empty(num_out, weight.shape[2])
 
@@ -142,4 +227,5 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
 
 
 register("sparse_conv", _forward_fake, _backward, _setup_context)
+register("sparse_conv_fused", _fused_fake)
 register("sparse_conv_weight_grad", _weight_grad_fake)

@@ -22,8 +22,8 @@ class KernelMap:
         num_in, num_out: rows of the input and of the output.
         in_rows, out_rows: int32 [E].
         segments: int64 [blocks, K, 2]; the pairs of (block, tap k) are rows ``begin:end`` of the
-            lists. A block owns its output rows exclusively, and in a segment no output row comes
-            twice.
+            lists. Block b has all pairs of output rows 2048 * b to 2048 * (b + 1), and in a
+            segment no output row comes twice.
     """
 
     spec: KernelSpec

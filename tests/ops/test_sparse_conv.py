@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pointseg import ops
+from pointseg.ops.sparse_conv import sparse_conv_fused_reference
 from pointseg.sparse import KernelMap, KernelSpec, VoxelGrid
 from tests.ops import oracle, scenes
 from tests.ops.large import in_double, map_of_far_rows, near_rows, untouched_zeros
@@ -249,3 +250,86 @@ def test_no_channels_give_no_columns_and_gradients() -> None:
     out.sum().backward()
     assert out.shape == (2, 0)
     assert feats.grad is not None and weight.grad is not None
+
+
+FUSED_DTYPES = [torch.float32, torch.float64, torch.bfloat16]
+
+
+def fused_problem(
+    dtype: torch.dtype, coords: Tensor
+) -> tuple[Tensor, Tensor, KernelMap, Tensor, Tensor]:
+    """feats, weight, map, bias and residual of a strided convolution."""
+    kmap = VoxelGrid(coords, num_scenes=2).kernel_map(KernelSpec(3, 2))
+    shapes = (kmap.num_in, 5), (27, 5, 21), (21,), (kmap.num_out, 21)
+    feats, weight, bias, residual = (
+        scenes.randn(*shape, seed=seed, dtype=dtype) for seed, shape in enumerate(shapes)
+    )
+    return feats, weight, kmap, bias, residual
+
+
+@pytest.mark.parametrize("dtype", FUSED_DTYPES, ids=str)
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("with_residual", [True, False])
+@pytest.mark.parametrize("relu", [True, False])
+def test_fused_ends_with_sum_and_relu(
+    dtype: torch.dtype, with_bias: bool, with_residual: bool, relu: bool
+) -> None:
+    coords = scenes.random_voxels(400, 9, num_scenes=2, seed=3)
+    feats, weight, kmap, bias, residual = fused_problem(dtype, coords)
+    bias, residual = bias if with_bias else None, residual if with_residual else None
+    out = ops.sparse_conv_fused(feats, weight, kmap, bias, residual, relu)
+    arguments = [None if x is None else x.double() for x in (feats, weight, bias, residual)]
+    expected = sparse_conv_fused_reference(*arguments[:2], kmap, *arguments[2:], relu)
+    assert out.dtype == dtype
+    scenes.assert_close(out.double(), expected, {8: 1e-13, 4: 1e-6, 2: 8e-3}[out.element_size()])
+    arrays = (kmap.in_rows, kmap.out_rows, kmap.segments, kmap.num_out)
+    call = (feats, weight, bias, residual, relu, *arrays)
+    torch.library.opcheck(torch.ops.pointseg.sparse_conv_fused.default, call)
+
+
+def test_fused_keeps_nan_and_needs_no_voxels() -> None:
+    coords = scenes.random_voxels(50, 4, num_scenes=2, seed=3)
+    feats, weight, kmap, bias, residual = fused_problem(torch.float32, coords)
+    residual[0] = float("nan")
+    assert ops.sparse_conv_fused(feats, weight, kmap, bias, residual, True)[0].isnan().all()
+    feats, weight, kmap, bias, residual = fused_problem(torch.float32, coords[:0])
+    assert ops.sparse_conv_fused(feats, weight, kmap, bias, residual, True).shape == (0, 21)
+
+
+def test_fused_refuses_gradients_and_other_residuals() -> None:
+    coords = scenes.random_voxels(50, 4, num_scenes=2, seed=3)
+    feats, weight, kmap, bias, residual = fused_problem(torch.float32, coords)
+    with pytest.raises(RuntimeError, match="no gradient: use sparse_conv"):
+        ops.sparse_conv_fused(feats, weight.requires_grad_(), kmap)
+    with torch.no_grad():
+        ops.sparse_conv_fused(feats, weight, kmap)
+        with pytest.raises(ValueError, match="residual: expected"):
+            ops.sparse_conv_fused(feats, weight, kmap, bias, residual[1:])
+        with pytest.raises(TypeError, match=r"residual: expected torch.float32"):
+            ops.sparse_conv_fused(feats, weight, kmap, bias, residual.double())
+
+
+def test_gradient_of_weights_in_one_and_in_many_slices() -> None:
+    """Many rows of few channels take many buffers, few rows of many channels one for all."""
+    for num_voxels, channels in ((40_000, 4), (700, 96)):
+        kmap = VoxelGrid(scenes.surface_voxels(num_voxels, seed=2)).kernel_map(KernelSpec(3))
+        feats = scenes.randn(kmap.num_in, channels, seed=1)
+        grad_out = scenes.randn(kmap.num_out, channels, seed=2)
+        arrays = (kmap.in_rows, kmap.out_rows, kmap.segments)
+        grad = torch.ops.pointseg.sparse_conv_weight_grad(feats, grad_out, *arrays)
+        for tap in range(27):
+            in_rows, out_rows = kmap.pairs(tap)
+            scenes.assert_close(grad[tap], feats[in_rows].T @ grad_out[out_rows], 1e-12)
+
+
+@given(coords=scenes.voxel_sets(), spec=scenes.kernel_specs())
+def test_a_block_has_the_pairs_of_its_rows(coords: Tensor, spec: KernelSpec) -> None:
+    """Whatever the order of rows: kernels write the rows of a block without asking others."""
+    many = torch.cat([coords + torch.tensor([0, 40 * shift, 0, 0]) for shift in range(60)]).int()
+    kmap = VoxelGrid(many.flip(0)).kernel_map(spec)
+    for checked in (kmap, kmap.transposed()):
+        for block, groups in enumerate(checked.segments.tolist()):
+            for begin, end in groups:
+                rows = checked.out_rows[begin:end]
+                assert (rows // 2048 == block).all()
+                assert rows.unique().numel() == rows.numel()

@@ -55,26 +55,4 @@ inline Tensor zeros(const Tensor& like, std::vector<int64_t> size, ScalarType dt
   return torch::stable::new_zeros(like, torch::headeronly::IntHeaderOnlyArrayRef(size), dtype);
 }
 
-// The arrays of a kernel map, checked once for every op that takes one.
-struct MapArrays {
-  const int32_t* in_rows;
-  const int32_t* out_rows;
-  const int64_t* segments;
-  int64_t num_blocks;
-  int64_t num_taps;
-  int64_t num_pairs;
-};
-
-inline MapArrays map_arrays(const Tensor& in_rows, const Tensor& out_rows, const Tensor& segments) {
-  check_matrix(in_rows, "in_rows", 1, ScalarType::Int);
-  check_matrix(out_rows, "out_rows", 1, ScalarType::Int);
-  check_matrix(segments, "segments", 3, ScalarType::Long);
-  STD_TORCH_CHECK(in_rows.size(0) == out_rows.size(0),
-                  "in_rows and out_rows: expected equal lengths, got ", in_rows.size(0), " and ",
-                  out_rows.size(0));
-  STD_TORCH_CHECK(segments.size(2) == 2, "segments: expected shape [blocks, taps, 2]");
-  return {cptr<int32_t>(in_rows), cptr<int32_t>(out_rows), cptr<int64_t>(segments),
-          segments.size(0),       segments.size(1),        in_rows.size(0)};
-}
-
 }  // namespace pointseg

@@ -7,7 +7,8 @@
 #include <utility>
 
 #include "../../kernels/packing.h"
-#include "common.h"
+#include "map_pairs.h"
+#include "storage.h"
 
 namespace pointseg {
 namespace {
@@ -62,11 +63,29 @@ Groups place_groups(const Tensor& like, const std::vector<int64_t>& counts, int6
   return groups;
 }
 
-void check_order(const std::optional<Tensor>& order, const char* name, const Tensor& keys) {
+// The pairs of `pairs`, whose groups are of any output rows, grouped by block of `num_out` rows.
+std::tuple<Tensor, Tensor, Tensor> regroup(const Tensor& like, const cpu::MapPairs& pairs,
+                                           int64_t num_pairs, int64_t num_out) {
+  std::vector<int64_t> counts(cpu::num_blocks(num_out) * pairs.num_taps, 0);
+  cpu::count_regrouped(pairs, counts.data(), torch_threads());
+  Groups groups = place_groups(like, counts, pairs.num_taps);
+  Tensor in_rows = empty(like, {num_pairs}, ScalarType::Int);
+  Tensor out_rows = empty(like, {num_pairs}, ScalarType::Int);
+  cpu::fill_regrouped(pairs, groups.cursor.data(), mptr<int32_t>(in_rows), mptr<int32_t>(out_rows),
+                      torch_threads());
+  return {in_rows, out_rows, groups.segments};
+}
+
+// Places in the sorted keys to rows.
+void to_rows(const std::optional<Tensor>& order, const char* name, int64_t num_rows,
+             const Tensor& places) {
   if (!order) return;
   check_matrix(*order, name, 1, ScalarType::Int);
-  STD_TORCH_CHECK(order->size(0) == keys.size(0), name, ": expected ", keys.size(0),
+  STD_TORCH_CHECK(order->size(0) == num_rows, name, ": expected ", num_rows,
                   " rows, one per key, got ", order->size(0));
+  const int32_t* row = cptr<int32_t>(*order);
+  int32_t* place = mptr<int32_t>(places);
+  for (int64_t pair = 0; pair < places.size(0); ++pair) place[pair] = row[place[pair]];
 }
 
 std::tuple<Tensor, Tensor, Tensor> kernel_map(const Tensor& in_keys,
@@ -79,15 +98,16 @@ std::tuple<Tensor, Tensor, Tensor> kernel_map(const Tensor& in_keys,
   check_matrix(offsets, "offsets", 2, ScalarType::Int);
   STD_TORCH_CHECK(offsets.size(1) == 3 && offsets.size(0) > 0,
                   "offsets: expected shape [K, 3] with K > 0");
-  check_order(in_order, "in_order", in_keys);
-  check_order(out_order, "out_order", out_keys);
 
   const int64_t num_taps = offsets.size(0);
   const Columns columns(cptr<int32_t>(offsets), num_taps);
-  const cpu::MapSearch search{
-      cptr<int64_t>(in_keys),  in_order ? cptr<int32_t>(*in_order) : nullptr,   in_keys.size(0),
-      cptr<int64_t>(out_keys), out_order ? cptr<int32_t>(*out_order) : nullptr, out_keys.size(0),
-      columns.columns.data(),  static_cast<int64_t>(columns.columns.size()),    num_taps};
+  const cpu::MapSearch search{cptr<int64_t>(in_keys),
+                              in_keys.size(0),
+                              cptr<int64_t>(out_keys),
+                              out_keys.size(0),
+                              columns.columns.data(),
+                              static_cast<int64_t>(columns.columns.size()),
+                              num_taps};
   std::vector<int64_t> counts(cpu::num_blocks(search.num_out) * num_taps);
   cpu::count_pairs(search, counts.data(), torch_threads());
   Groups groups = place_groups(in_keys, counts, num_taps);
@@ -95,25 +115,23 @@ std::tuple<Tensor, Tensor, Tensor> kernel_map(const Tensor& in_keys,
   Tensor out_rows = empty(in_keys, {groups.num_pairs}, ScalarType::Int);
   cpu::fill_pairs(search, groups.cursor.data(), mptr<int32_t>(in_rows), mptr<int32_t>(out_rows),
                   torch_threads());
-  return {in_rows, out_rows, groups.segments};
+  to_rows(in_order, "in_order", search.num_in, in_rows);
+  to_rows(out_order, "out_order", search.num_out, out_rows);
+  if (!out_order) return {in_rows, out_rows, groups.segments};
+  const cpu::MapPairs pairs{cptr<int32_t>(in_rows), cptr<int32_t>(out_rows),
+                            cptr<int64_t>(groups.segments), groups.segments.size(0), num_taps};
+  return regroup(in_keys, pairs, groups.num_pairs, search.num_out);
 }
 
 std::tuple<Tensor, Tensor, Tensor> swap_kernel_map(const Tensor& in_rows, const Tensor& out_rows,
                                                    const Tensor& segments, int64_t num_in) {
-  const MapArrays map = map_arrays(in_rows, out_rows, segments);
-  STD_TORCH_CHECK(num_in >= 0, "num_in: expected a count, got ", num_in);
-  for (int64_t pair = 0; pair < map.num_pairs; ++pair)
+  const cpu::MapPairs map = map_pairs(in_rows, out_rows, segments);
+  check_count(num_in, "num_in");
+  for (int64_t pair = 0; pair < in_rows.size(0); ++pair)
     STD_TORCH_CHECK(map.in_rows[pair] >= 0 && map.in_rows[pair] < num_in, "in_rows: row ",
                     map.in_rows[pair], " of pair ", pair, " is outside [0, ", num_in, ")");
-  const cpu::MapPairs pairs{map.in_rows, map.out_rows, map.segments, map.num_blocks, map.num_taps};
-  std::vector<int64_t> counts(cpu::num_blocks(num_in) * map.num_taps, 0);
-  cpu::count_swapped(pairs, counts.data(), torch_threads());
-  Groups groups = place_groups(in_rows, counts, map.num_taps);
-  Tensor new_in = empty(in_rows, {map.num_pairs}, ScalarType::Int);
-  Tensor new_out = empty(in_rows, {map.num_pairs}, ScalarType::Int);
-  cpu::fill_swapped(pairs, groups.cursor.data(), mptr<int32_t>(new_in), mptr<int32_t>(new_out),
-                    torch_threads());
-  return {new_in, new_out, groups.segments};
+  return regroup(in_rows, {map.out_rows, map.in_rows, map.segments, map.num_blocks, map.num_taps},
+                 in_rows.size(0), num_in);
 }
 
 STABLE_TORCH_LIBRARY_FRAGMENT(pointseg, m) {

@@ -16,6 +16,10 @@ inline Tensor widen(const Tensor& t) {
   return is_storage_only(t.scalar_type()) ? torch::stable::to(t, ScalarType::Float) : t;
 }
 
+inline std::optional<Tensor> widen(const std::optional<Tensor>& t) {
+  return t ? std::optional<Tensor>(widen(*t)) : std::nullopt;
+}
+
 // Rounds a result to the dtype it is stored in.
 inline Tensor store_as(const Tensor& t, ScalarType dtype) {
   return t.scalar_type() == dtype ? t : torch::stable::to(t, dtype);

@@ -43,31 +43,31 @@ void fill_pairs(const MapSearch& search, int64_t* cursor, int32_t* in_rows, int3
     int64_t* next = cursor + block * search.num_taps;
     walk_block(search, block, [&](int32_t tap, int64_t in, int64_t out) {
       const int64_t pair = next[tap]++;
-      in_rows[pair] = search.in_order ? search.in_order[in] : static_cast<int32_t>(in);
-      out_rows[pair] = search.out_order ? search.out_order[out] : static_cast<int32_t>(out);
+      in_rows[pair] = static_cast<int32_t>(in);
+      out_rows[pair] = static_cast<int32_t>(out);
     });
   });
 }
 
-void count_swapped(const MapPairs& map, int64_t* counts, const Parallel& parallel) {
+void count_regrouped(const MapPairs& map, int64_t* counts, const Parallel& parallel) {
   parallel.tasks(map.num_taps, [&](int64_t tap) {
     for (int64_t block = 0; block < map.num_blocks; ++block) {
       const int64_t* segment = map.segments + (block * map.num_taps + tap) * 2;
       for (int64_t pair = segment[0]; pair < segment[1]; ++pair)
-        ++counts[map.in_rows[pair] / kBlockRows * map.num_taps + tap];
+        ++counts[map.out_rows[pair] / kBlockRows * map.num_taps + tap];
     }
   });
 }
 
-void fill_swapped(const MapPairs& map, int64_t* cursor, int32_t* in_rows, int32_t* out_rows,
-                  const Parallel& parallel) {
+void fill_regrouped(const MapPairs& map, int64_t* cursor, int32_t* in_rows, int32_t* out_rows,
+                    const Parallel& parallel) {
   parallel.tasks(map.num_taps, [&](int64_t tap) {
     for (int64_t block = 0; block < map.num_blocks; ++block) {
       const int64_t* segment = map.segments + (block * map.num_taps + tap) * 2;
       for (int64_t pair = segment[0]; pair < segment[1]; ++pair) {
-        const int64_t place = cursor[map.in_rows[pair] / kBlockRows * map.num_taps + tap]++;
-        in_rows[place] = map.out_rows[pair];
-        out_rows[place] = map.in_rows[pair];
+        const int64_t place = cursor[map.out_rows[pair] / kBlockRows * map.num_taps + tap]++;
+        in_rows[place] = map.in_rows[pair];
+        out_rows[place] = map.out_rows[pair];
       }
     }
   });

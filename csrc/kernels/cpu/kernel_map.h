@@ -1,9 +1,9 @@
 // Kernel maps: for every output voxel and every tap of a kernel, the input voxel that lies there.
 //
-// The map is a list of pairs (input row, output row), grouped by block of `kBlockRows` output
-// voxels and, inside a block, by tap. A block owns its output rows: no other block holds a pair of
-// them, and no output row occurs twice in one group. So a kernel that walks one block at a time may
-// accumulate into its rows without locks, in an order that no number of threads changes.
+// The map is a list of pairs (input row, output row), grouped by block of `kBlockRows` output rows
+// and, inside a block, by tap: the pairs of output row o are those of block o / kBlockRows. No
+// output row occurs twice in one group. So a kernel that walks one block at a time may write its
+// rows without locks, and add to them in an order that no number of threads changes.
 #pragma once
 
 #include <cstdint>
@@ -23,14 +23,11 @@ struct TapColumn {
   const int32_t* tap;  // tap[j] = index of the tap `j` above the lowest, -1 where there is none
 };
 
-// What to search: sorted keys of both grids; `*_order` maps a sorted position to its row, null
-// where rows are sorted already.
+// What to search: sorted keys of both grids. Rows are places in them.
 struct MapSearch {
   const int64_t* in_keys;
-  const int32_t* in_order;
   int64_t num_in;
   const int64_t* out_keys;
-  const int32_t* out_order;
   int64_t num_out;
   const TapColumn* columns;
   int64_t num_columns;
@@ -44,7 +41,7 @@ void count_pairs(const MapSearch& search, int64_t* counts, const Parallel& paral
 void fill_pairs(const MapSearch& search, int64_t* cursor, int32_t* in_rows, int32_t* out_rows,
                 const Parallel& parallel);
 
-// An existing map, to be turned around: what was input becomes output, taps keep their index.
+// A map, blocks ascending. `segments` may leave out pairs of the lists.
 struct MapPairs {
   const int32_t* in_rows;
   const int32_t* out_rows;
@@ -53,9 +50,10 @@ struct MapPairs {
   int64_t num_taps;
 };
 
-// counts [swapped blocks, taps], zero on entry; then as above.
-void count_swapped(const MapPairs& map, int64_t* counts, const Parallel& parallel);
-void fill_swapped(const MapPairs& map, int64_t* cursor, int32_t* in_rows, int32_t* out_rows,
-                  const Parallel& parallel);
+// Groups the pairs anew after their rows have been swapped or renumbered: `map` lists new rows in
+// groups of any rows. counts [new blocks, taps], zero on entry; then as above.
+void count_regrouped(const MapPairs& map, int64_t* counts, const Parallel& parallel);
+void fill_regrouped(const MapPairs& map, int64_t* cursor, int32_t* in_rows, int32_t* out_rows,
+                    const Parallel& parallel);
 
 }  // namespace pointseg::cpu
