@@ -79,12 +79,11 @@ class _SparseConvBase(SparseModule):
                 "train the model it was made of, or call eval()"
             )
         assert self.bias is not None, "infer is for convolutions that fold() has been called on"
-        if kmap is None:
-            out = torch.addmm(self.bias, feats, self.weight[0])
-        else:
-            out = ops.sparse_conv(feats, self.weight, kmap, self.bias)
-        if residual is not None:
-            out.add_(residual.feats)
+        add = None if residual is None else residual.feats
+        if kmap is not None:
+            return ops.sparse_conv_fused(feats, self.weight, kmap, self.bias, add, relu)
+        out = torch.addmm(self.bias, feats, self.weight[0])
+        out = out if add is None else out.add_(add)
         return torch.relu_(out) if relu else out
 
     def _reset_bias(self, fan: int) -> None:
