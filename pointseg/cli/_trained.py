@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pointseg import _native
+from pointseg import _native, nn
 from pointseg.data import SceneDataset
 from pointseg.experiment import Trained, build_dataset, load_trained
 
@@ -42,11 +43,10 @@ def add_model_arguments(parser: argparse.ArgumentParser, required: bool = True) 
 
 
 def load_model(args: argparse.Namespace) -> Trained:
-    """The trained model of ``--checkpoint`` on ``--device``."""
+    """The trained model of ``--checkpoint`` on ``--device``, folded for inference."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     trained = load_trained(args.checkpoint, args.set)
-    trained.model.to(chosen_device(args.device))
-    return trained
+    return replace(trained, model=nn.folded(trained.model).to(chosen_device(args.device)))
 
 
 def chosen_device(name: str) -> torch.device:

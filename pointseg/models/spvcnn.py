@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from pointseg.models.codebook_unet import CodebookUNet, CodebookUNetConfig
 from pointseg.models.point_branch import points_to_voxels, voxels_to_points
+from pointseg.nn import batch_norm_rows
 from pointseg.sparse import SparseTensor, VoxelGrid
 
 
@@ -67,7 +68,7 @@ class SPVCNN(CodebookUNet):
             widths[-1],
         ]
         self.point_branches = nn.ModuleList(
-            _point_branch(channels, out, config.norm_momentum)
+            _PointBranch(channels, out, config.norm_momentum)
             for channels, out in zip([config.stem_width, *joined], joined, strict=False)
         )
         self.dropout = nn.Dropout(config.dropout)
@@ -96,12 +97,16 @@ class SPVCNN(CodebookUNet):
         return voxels.replace(self.dropout(voxels.feats))
 
 
-def _point_branch(in_channels: int, out_channels: int, momentum: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(in_channels, out_channels),
-        nn.BatchNorm1d(out_channels, momentum=momentum),
-        nn.ReLU(),
-    )
+class _PointBranch(nn.Sequential):
+    """Linear layer, batch norm, ReLU, on rows."""
+
+    def __init__(self, in_channels: int, out_channels: int, momentum: float) -> None:
+        linear = nn.Linear(in_channels, out_channels)
+        super().__init__(linear, nn.BatchNorm1d(out_channels, momentum=momentum))
+
+    def forward(self, points: Tensor) -> Tensor:
+        linear, norm = self
+        return batch_norm_rows(norm, linear(points), relu=True)
 
 
 _TWO = (2,) * 8

@@ -24,6 +24,7 @@ from pointseg.nn import (
     BLOCKS,
     BatchNorm,
     ConvNormReLU,
+    Foldable,
     Sequential,
     SparseConv,
     SparseConvTranspose,
@@ -147,7 +148,7 @@ class EncoderStage(SparseModule):
         return self.down.out_stride(stride)
 
 
-class DecoderStage(nn.Module):
+class DecoderStage(nn.Module, Foldable):
     """Doubles the resolution onto the grid of the skip connection, joins it, then refines."""
 
     def __init__(
@@ -161,13 +162,20 @@ class DecoderStage(nn.Module):
     ) -> None:
         super().__init__()
         self.up = SparseConvTranspose(in_channels, width, size=2, stride=2)
-        self.norm = BatchNorm(width, momentum=momentum)
+        self.norm: BatchNorm | None = BatchNorm(width, momentum=momentum)
         self.blocks = _make_blocks(width + skip_channels, width, depth, kind, momentum)
         self.out_channels = width * kind.expansion
 
     def forward(self, x: SparseTensor, skip: SparseTensor) -> SparseTensor:
-        upsampled = torch.relu_(self.norm(self.up(x, skip.grid)).feats)
-        return self.blocks(skip.replace(torch.cat((upsampled, skip.feats), dim=1)))
+        if self.norm is None:
+            upsampled = self.up.infer(x, skip.grid, relu=True)
+        else:
+            upsampled = self.norm(self.up(x, skip.grid), relu=True)
+        return self.blocks(skip.replace(torch.cat((upsampled.feats, skip.feats), dim=1)))
+
+    def fold_norms(self) -> None:
+        self.up.fold(self.norm)
+        self.norm = None
 
     def geometry(self, stride: int = 1) -> GeometryPlan:
         above = self.up.out_stride(stride)

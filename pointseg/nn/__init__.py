@@ -13,7 +13,8 @@ from pointseg.nn.choice import ChoiceConfig, TemperatureConfig
 from pointseg.nn.choice_record import ChoiceRecord, ChoiceStatistics, record_choices
 from pointseg.nn.codebook import CodebookBlock, CodebookConfig
 from pointseg.nn.conv import RegionConv, SparseConv, SparseConvTranspose
-from pointseg.nn.pointwise import BatchNorm, Linear, Pointwise, ReLU
+from pointseg.nn.fold import Foldable, folded
+from pointseg.nn.pointwise import BatchNorm, Linear, Pointwise, ReLU, batch_norm_rows
 from pointseg.nn.pool import GlobalPool, Pool
 from pointseg.nn.prior import GeometryPrior, PriorConfig
 from pointseg.nn.quantizer import VectorQuantizer
@@ -30,6 +31,7 @@ __all__ = [
     "CodebookConfig",
     "ConvNorm",
     "ConvNormReLU",
+    "Foldable",
     "GeometryPrior",
     "GlobalPool",
     "Linear",
@@ -45,7 +47,9 @@ __all__ = [
     "SparseModule",
     "TemperatureConfig",
     "VectorQuantizer",
+    "batch_norm_rows",
     "chain_geometry",
+    "folded",
     "merge_plans",
     "record_choices",
 ]

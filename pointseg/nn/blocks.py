@@ -1,23 +1,31 @@
-"""Residual blocks of the MinkUNet family (after He et al. 2016, on sparse voxels).
-
-Features between the layers of a block have no other reader, so activations and residual sums
-overwrite them: batch norm keeps its input for the backward pass, not its output.
-"""
+"""Residual blocks of the MinkUNet family (after He et al. 2016, on sparse voxels)."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
 from pointseg.nn.base import SparseModule, chain_geometry
 from pointseg.nn.conv import SparseConv
+from pointseg.nn.fold import Foldable
 from pointseg.nn.pointwise import BatchNorm
 from pointseg.sparse import GeometryPlan, SparseTensor
 
 
-class ConvNorm(SparseModule):
+def conv_norm(
+    conv: SparseConv,
+    norm: BatchNorm | None,
+    x: SparseTensor,
+    residual: SparseTensor | None = None,
+    relu: bool = False,
+) -> SparseTensor:
+    """``relu(norm(conv(x)) + residual)``; norm: None where it is folded into the convolution."""
+    if norm is None:
+        return conv.infer(x, residual, relu)
+    out: SparseTensor = norm(conv(x), residual, relu)
+    return out
+
+
+class ConvNorm(SparseModule, Foldable):
     """Convolution and batch norm."""
 
     def __init__(
@@ -32,10 +40,14 @@ class ConvNorm(SparseModule):
     ) -> None:
         super().__init__()
         self.conv = SparseConv(in_channels, out_channels, size, stride, dilation, shape)
-        self.norm = BatchNorm(out_channels, momentum=momentum)
+        self.norm: BatchNorm | None = BatchNorm(out_channels, momentum=momentum)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        return self.norm(self.conv(x))
+        return conv_norm(self.conv, self.norm, x)
+
+    def fold_norms(self) -> None:
+        self.conv.fold(self.norm)
+        self.norm = None
 
     def geometry(self, stride: int = 1) -> GeometryPlan:
         return self.conv.geometry(stride)
@@ -48,10 +60,10 @@ class ConvNormReLU(ConvNorm):
     """Convolution, batch norm, ReLU."""
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        return _relu(super().forward(x))
+        return conv_norm(self.conv, self.norm, x, relu=True)
 
 
-class ResidualBlock(SparseModule):
+class ResidualBlock(SparseModule, Foldable):
     """Sum of a branch and of the input (or its 1x1x1 projection), then ReLU.
 
     Subclasses fill the branch with ``conv1, norm1, conv2, norm2, ...``. Where the channel counts
@@ -70,13 +82,12 @@ class ResidualBlock(SparseModule):
             else None
         )
 
-    def branch(self, x: SparseTensor) -> SparseTensor:
+    def branch(self, x: SparseTensor, residual: SparseTensor) -> SparseTensor:
+        """The block's output: the last norm of the branch also adds `residual` and clips at 0."""
         raise NotImplementedError
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        out = self.branch(x)
-        residual = x if self.shortcut is None else self.shortcut(x)
-        return out.replace(_add_relu(out.feats, residual.feats))
+        return self.branch(x, x if self.shortcut is None else self.shortcut(x))
 
     def geometry(self, stride: int = 1) -> GeometryPlan:
         convs = [module for module in self.children() if isinstance(module, SparseConv)]
@@ -89,13 +100,18 @@ class BasicBlock(ResidualBlock):
     def __init__(self, in_channels: int, channels: int, momentum: float = 0.1) -> None:
         super().__init__(in_channels, channels, momentum)
         self.conv1 = SparseConv(in_channels, channels)
-        self.norm1 = BatchNorm(channels, momentum=momentum)
+        self.norm1: BatchNorm | None = BatchNorm(channels, momentum=momentum)
         self.conv2 = SparseConv(channels, channels)
-        self.norm2 = BatchNorm(channels, momentum=momentum)
+        self.norm2: BatchNorm | None = BatchNorm(channels, momentum=momentum)
 
-    def branch(self, x: SparseTensor) -> SparseTensor:
-        out = _relu(self.norm1(self.conv1(x)))
-        return self.norm2(self.conv2(out))
+    def branch(self, x: SparseTensor, residual: SparseTensor) -> SparseTensor:
+        out = conv_norm(self.conv1, self.norm1, x, relu=True)
+        return conv_norm(self.conv2, self.norm2, out, residual, relu=True)
+
+    def fold_norms(self) -> None:
+        self.conv1.fold(self.norm1)
+        self.conv2.fold(self.norm2)
+        self.norm1 = self.norm2 = None
 
 
 class Bottleneck(ResidualBlock):
@@ -106,24 +122,22 @@ class Bottleneck(ResidualBlock):
     def __init__(self, in_channels: int, channels: int, momentum: float = 0.1) -> None:
         super().__init__(in_channels, channels, momentum)
         self.conv1 = SparseConv(in_channels, channels, size=1)
-        self.norm1 = BatchNorm(channels, momentum=momentum)
+        self.norm1: BatchNorm | None = BatchNorm(channels, momentum=momentum)
         self.conv2 = SparseConv(channels, channels)
-        self.norm2 = BatchNorm(channels, momentum=momentum)
+        self.norm2: BatchNorm | None = BatchNorm(channels, momentum=momentum)
         self.conv3 = SparseConv(channels, self.out_channels, size=1)
-        self.norm3 = BatchNorm(self.out_channels, momentum=momentum)
+        self.norm3: BatchNorm | None = BatchNorm(self.out_channels, momentum=momentum)
 
-    def branch(self, x: SparseTensor) -> SparseTensor:
-        out = _relu(self.norm1(self.conv1(x)))
-        out = _relu(self.norm2(self.conv2(out)))
-        return self.norm3(self.conv3(out))
+    def branch(self, x: SparseTensor, residual: SparseTensor) -> SparseTensor:
+        out = conv_norm(self.conv1, self.norm1, x, relu=True)
+        out = conv_norm(self.conv2, self.norm2, out, relu=True)
+        return conv_norm(self.conv3, self.norm3, out, residual, relu=True)
+
+    def fold_norms(self) -> None:
+        self.conv1.fold(self.norm1)
+        self.conv2.fold(self.norm2)
+        self.conv3.fold(self.norm3)
+        self.norm1 = self.norm2 = self.norm3 = None
 
 
 BLOCKS: dict[str, type[ResidualBlock]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
-
-
-def _relu(x: SparseTensor) -> SparseTensor:
-    return x.replace(torch.relu_(x.feats))
-
-
-def _add_relu(branch: Tensor, residual: Tensor) -> Tensor:
-    return torch.relu_(branch.add_(residual))

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 from pointseg import ops
 from pointseg.nn.base import SparseModule
-from pointseg.sparse import GeometryPlan, KernelSpec, Region, SparseTensor, VoxelGrid
+from pointseg.nn.pointwise import BatchNorm
+from pointseg.sparse import (
+    GeometryPlan,
+    KernelMap,
+    KernelSpec,
+    Region,
+    SparseTensor,
+    VoxelGrid,
+)
 
 
 def _check_channels(in_channels: int, out_channels: int) -> None:
@@ -50,6 +58,33 @@ class _SparseConvBase(SparseModule):
 
     def reset_parameters(self) -> None:
         raise NotImplementedError
+
+    @torch.no_grad()
+    def fold(self, norm: BatchNorm | None) -> None:
+        """Take the batch norm that follows into weight and bias; None: that was done before."""
+        if norm is None:
+            return
+        scale, shift = norm.affine()
+        bias = shift if self.bias is None else shift + scale * self.bias
+        self.weight.copy_(self.weight * scale)
+        self.bias = nn.Parameter(bias.to(self.weight.dtype), requires_grad=False)
+
+    def _infer(
+        self, feats: Tensor, kmap: KernelMap | None, residual: SparseTensor | None, relu: bool
+    ) -> Tensor:
+        """relu(convolution + bias + residual); without a map a matrix product."""
+        if self.training:
+            raise RuntimeError(
+                "a model folded by pointseg.nn.folded cannot be trained, its batch norms are gone; "
+                "train the model it was made of, or call eval()"
+            )
+        assert self.bias is not None, "infer is for convolutions that fold() has been called on"
+        add = None if residual is None else residual.feats
+        if kmap is not None:
+            return ops.sparse_conv_fused(feats, self.weight, kmap, self.bias, add, relu)
+        out = torch.addmm(self.bias, feats, self.weight[0])
+        out = out if add is None else out.add_(add)
+        return torch.relu_(out) if relu else out
 
     def _reset_bias(self, fan: int) -> None:
         if self.bias is not None:
@@ -105,6 +140,19 @@ class SparseConv(_SparseConvBase):
         kmap = x.grid.kernel_map(spec)
         feats = ops.sparse_conv(x.feats, self.weight, kmap, self.bias)
         return SparseTensor(feats, x.grid if spec.stride == 1 else x.grid.downsample(spec.stride))
+
+    def infer(
+        self, x: SparseTensor, residual: SparseTensor | None = None, relu: bool = False
+    ) -> SparseTensor:
+        """``relu(forward(x) + residual)`` of a folded convolution, without gradients.
+
+        residual: [N_out, C_out] on the voxels of the result. RuntimeError in training mode.
+        """
+        if self.is_pointwise:
+            return x.replace(self._infer(x.feats, None, residual, relu))
+        kmap, stride = x.grid.kernel_map(self.spec), self.spec.stride
+        feats = self._infer(x.feats, kmap, residual, relu)
+        return SparseTensor(feats, x.grid if stride == 1 else x.grid.downsample(stride))
 
     def _pointwise(self, feats: Tensor) -> Tensor:
         if self.bias is None:
@@ -180,6 +228,12 @@ class SparseConvTranspose(_SparseConvBase):
         _check_finer(x.grid, grid, self.spec.stride)
         kmap = grid.kernel_map(self.spec)
         return SparseTensor(ops.sparse_conv_transpose(x.feats, self.weight, kmap, self.bias), grid)
+
+    def infer(self, x: SparseTensor, grid: VoxelGrid, relu: bool = False) -> SparseTensor:
+        """``relu(forward(x, grid))`` of a folded convolution; see `SparseConv.infer`."""
+        _check_finer(x.grid, grid, self.spec.stride)
+        kmap = grid.kernel_map(self.spec).transposed()
+        return SparseTensor(self._infer(x.feats, kmap, None, relu), grid)
 
     def geometry(self, stride: int = 1) -> GeometryPlan:
         return ((self.out_stride(stride), self.spec),)

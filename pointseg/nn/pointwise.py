@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from pointseg import ops
 from pointseg.nn.base import SparseModule
 from pointseg.sparse import SparseTensor
 
@@ -63,5 +64,55 @@ class BatchNorm(SparseModule):
             raise ValueError(f"momentum must lie in (0, 1], got {momentum}")
         self.bn = nn.BatchNorm1d(channels, eps=eps, momentum=momentum)
 
-    def forward(self, x: SparseTensor) -> SparseTensor:
-        return x.replace(self.bn(x.feats))
+    def forward(
+        self, x: SparseTensor, residual: SparseTensor | None = None, relu: bool = False
+    ) -> SparseTensor:
+        """The norm of `x`, plus `residual` [N, C] on the same voxels, through a ReLU if `relu`."""
+        add = None if residual is None else residual.feats
+        return x.replace(batch_norm_rows(self.bn, x.feats, add, relu))
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift [C], float64, that evaluation amounts to: ``x * scale + shift``."""
+        return batch_norm_affine(self.bn)
+
+
+def batch_norm_affine(bn: nn.Module) -> tuple[Tensor, Tensor]:
+    """Scale and shift [C], float64, that an `nn.BatchNorm1d` amounts to in evaluation."""
+    mean, var, weight, bias = (
+        getattr(bn, name).detach().double()
+        for name in ("running_mean", "running_var", "weight", "bias")
+    )
+    scale = weight * (var + bn.eps).rsqrt()
+    return scale, bias - mean * scale
+
+
+def batch_norm_rows(
+    bn: nn.Module, feats: Tensor, residual: Tensor | None = None, relu: bool = False
+) -> Tensor:
+    """``relu(bn(feats) + residual)`` [N, C], in one pass where there is a kernel for it.
+
+    bn: an `nn.BatchNorm1d`, with affine parameters, momentum and running statistics, or what has
+    been put in its place (`nn.SyncBatchNorm`), which is called.
+    """
+    if residual is not None:
+        residual = residual.to(feats.dtype)  # under autocast the branch is narrower
+    if type(bn) is not nn.BatchNorm1d or feats.device.type != "cpu":
+        out: Tensor = bn(feats)
+        out = out if residual is None else out + residual
+        return torch.relu(out) if relu else out
+    assert bn.momentum is not None and bn.num_batches_tracked is not None
+    out = ops.batch_norm(
+        feats,
+        bn.weight,
+        bn.bias,
+        bn.running_mean,
+        bn.running_var,
+        residual=residual,
+        relu=relu,
+        training=bn.training,
+        momentum=bn.momentum,
+        eps=bn.eps,
+    )
+    if bn.training:
+        bn.num_batches_tracked.add_(1)
+    return out

@@ -6,6 +6,7 @@ function for tracing and its gradient. The kernels themselves are in ``csrc/``.
 
 from __future__ import annotations
 
+from pointseg.ops.batch_norm import batch_norm
 from pointseg.ops.codebook_attention import codebook_attention
 from pointseg.ops.codebook_logits import codebook_logits
 from pointseg.ops.depthwise_conv import depthwise_conv
@@ -22,6 +23,7 @@ from pointseg.ops.voxelize import Voxelization, voxel_keys, voxel_reduce, voxeli
 __all__ = [
     "RowLists",
     "Voxelization",
+    "batch_norm",
     "code_sums",
     "codebook_attention",
     "codebook_logits",

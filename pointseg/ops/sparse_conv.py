@@ -66,7 +66,7 @@ def sparse_conv_fused(
 
     Args:
         feats, weight, kmap, bias: as of :func:`sparse_conv`.
-        residual: [N_out, C_out] in the dtype of the result, or None.
+        residual: [N_out, C_out], dtype of `feats`, or any where autocast is on; or None.
         relu: whether negative sums become 0.
 
     Returns:
@@ -82,6 +82,7 @@ def sparse_conv_fused(
             "sparse_conv_fused has no gradient: use sparse_conv, or torch.no_grad() for inference"
         )
     if residual is not None:
+        residual = autocast(residual)
         expected = (kmap.num_out, weight.shape[2])
         if tuple(residual.shape) != expected:
             raise ValueError(f"residual: expected {list(expected)}, got {list(residual.shape)}")

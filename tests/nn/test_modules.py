@@ -91,11 +91,41 @@ def test_batch_norm_is_that_of_torch(training: bool) -> None:
     ours = nn.BatchNorm(6, momentum=0.02).train(training)
     theirs = torch_nn.BatchNorm1d(6, momentum=0.02).train(training)
     for _ in range(2):
-        assert torch.equal(ours(x).feats, theirs(x.feats))
+        torch.testing.assert_close(ours(x).feats, theirs(x.feats), rtol=1e-5, atol=1e-6)
     state = ours.state_dict()
     assert len(state) == len(theirs.state_dict())
     for name, value in theirs.state_dict().items():
-        assert torch.equal(state[f"bn.{name}"], value)
+        torch.testing.assert_close(state[f"bn.{name}"], value, rtol=1e-6, atol=1e-7)
+
+
+def test_batch_norm_adds_a_residual_and_clips_at_zero() -> None:
+    x, residual = random_tensor(40, 6), random_tensor(40, 6)
+    norm = nn.BatchNorm(6).eval()
+    plain = norm(x).feats
+    assert torch.equal(norm(x, residual).feats, plain + residual.feats)
+    assert torch.equal(norm(x, relu=True).feats, plain.relu())
+    assert torch.equal(norm(x, residual, relu=True).feats, (plain + residual.feats).relu())
+
+
+def test_what_replaces_the_batch_norm_is_called() -> None:
+    """As `nn.SyncBatchNorm` is, which has no kernel for the CPU."""
+
+    class Doubled(torch_nn.Module):
+        def forward(self, feats: torch.Tensor) -> torch.Tensor:
+            return 2 * feats
+
+    x, residual = random_tensor(40, 6), random_tensor(40, 6)
+    norm = nn.BatchNorm(6)
+    norm.bn = Doubled()
+    expected = (2 * x.feats + residual.feats).relu()
+    assert torch.equal(norm(x, residual, relu=True).feats, expected)
+
+
+def test_one_voxel_cannot_be_trained_on() -> None:
+    with pytest.raises(ValueError, match="more than 1 row"):
+        nn.BatchNorm(6)(random_tensor(1, 6))
+    norm = nn.BatchNorm(6).eval()
+    assert norm(random_tensor(1, 6)).feats.shape == (1, 6)
 
 
 def test_batch_norm_converts_to_sync_batch_norm() -> None:

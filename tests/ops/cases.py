@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from pointseg import ops
+from pointseg.ops.batch_norm import batch_norm_reference
 from pointseg.ops.codebook_attention import codebook_attention_reference
 from pointseg.ops.codebook_logits import codebook_logits_reference
 from pointseg.ops.depthwise_conv import depthwise_conv_reference
@@ -207,7 +209,39 @@ def _codebook_attention(
     return build
 
 
+def _batch_norm(
+    training: bool, residual: bool, relu: bool
+) -> Callable[[Tensor, torch.dtype], Problem]:
+    def build(coords: Tensor, dtype: torch.dtype) -> Problem:
+        inputs = (
+            scenes.randn(len(coords), 37, seed=1, dtype=dtype),
+            scenes.randn(37, seed=2, dtype=dtype),
+            scenes.randn(37, seed=3, dtype=dtype),
+            *([scenes.randn(len(coords), 37, seed=4, dtype=dtype)] if residual else []),
+        )
+        running = {
+            "running_mean": scenes.randn(37, seed=5, dtype=dtype),
+            "running_var": scenes.randn(37, seed=6, dtype=dtype).square() + 0.1,
+        }
+
+        def run(norm: Function, x: Tensor, w: Tensor, b: Tensor, r: Tensor | None = None) -> Tensor:
+            if training and len(x) != 1:  # one row has no variance
+                return norm(x, w, b, residual=r, relu=relu, training=True)
+            statistics = {name: value.to(x.dtype) for name, value in running.items()}
+            return norm(x, w, b, residual=r, relu=relu, **statistics)
+
+        return Problem(partial(run, ops.batch_norm), partial(run, batch_norm_reference), inputs)
+
+    return build
+
+
 CASES = (
+    Case("batch_norm", _batch_norm(training=True, residual=False, relu=False)),
+    Case("batch_norm_relu", _batch_norm(training=True, residual=False, relu=True)),
+    Case("batch_norm_residual", _batch_norm(training=True, residual=True, relu=False)),
+    Case("batch_norm_residual_relu", _batch_norm(training=True, residual=True, relu=True)),
+    Case("batch_norm_running", _batch_norm(training=False, residual=False, relu=True)),
+    Case("batch_norm_running_residual", _batch_norm(training=False, residual=True, relu=True)),
     Case("sparse_conv", _sparse_conv(KernelSpec(3))),
     Case("sparse_conv_strided", _sparse_conv(KernelSpec(2, 2))),
     Case("sparse_conv_even", _sparse_conv(KernelSpec(2))),

@@ -170,7 +170,7 @@ def _native_calls(case: Case) -> list[tuple[torch._ops.OpOverload, tuple, dict]]
 # The native ops that have a gradient; the others are geometry, or gradients themselves.
 DIFFERENTIABLE = (
     *("sparse_conv", "depthwise_conv", "pool", "gather_neighbors", "scatter_reduce", "interpolate"),
-    *("codebook_logits", "codebook_attention"),
+    *("codebook_logits", "codebook_attention", "batch_norm"),
 )
 
 
