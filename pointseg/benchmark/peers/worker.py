@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pointseg.benchmark.peers.process import Job, load_arrays, matching_rows, save_arrays
 from pointseg.benchmark.timing import median_ms
+from pointseg.machine import keep_freed_memory
 
 Results = dict[str, Tensor]
 
