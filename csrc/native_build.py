@@ -43,6 +43,8 @@ X86_ISAS: dict[str, list[str]] = {
         "-mprefer-vector-width=512",
     ],
 }
+# For `*_bf16.cpp`, which is compiled once.
+BF16_FLAGS = [*X86_ISAS["avx512"], "-mavx512bf16"]
 
 CUDA_ARCHS = ("80", "86", "89", "90")
 CUDA_PTX = "90"  # newer GPUs compile this at load time
@@ -130,7 +132,14 @@ def cpu_objects(include: Path) -> list[Object]:
     objects = []
     for source in sorted([*CSRC.glob("kernels/cpu/*.cpp"), *CSRC.glob("bindings/cpu/*.cpp")]):
         stem = "cpu-" + "-".join(source.relative_to(CSRC).with_suffix("").parts)
-        if source.parent.parent.name != "kernels" or not source.stem.endswith("_isa"):
+        in_kernels = source.parent.parent.name == "kernels"
+        if in_kernels and source.stem.endswith("_bf16"):
+            if is_x86():
+                command = (*base, "-DPOINTSEG_ISA=avx512_bf16", *BF16_FLAGS)
+                path = BUILD_DIR / f"{stem}.o"
+                objects.append(Object(source, path, command, len(isas) + 1))
+            continue
+        if not in_kernels or not source.stem.endswith("_isa"):
             objects.append(Object(source, BUILD_DIR / f"{stem}.o", tuple(base)))
             continue
         for rank, (isa, flags) in enumerate(isas.items(), start=1):

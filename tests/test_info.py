@@ -31,7 +31,7 @@ def test_info_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert info.main(["--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["CPU library"].startswith("loaded from")
-    assert facts["instruction set"] in ("baseline", "avx2", "avx512")
+    assert facts["instruction set"] in ("baseline", "avx2", "avx512", "avx512_bf16")
     assert {"CUDA library", "threads", "GPU"} <= facts.keys()
 
 

@@ -5,7 +5,9 @@ Contract
 * ``out[o] = bias + sum over taps k, in order, of sum over pairs (i, o) of tap k of feats[i] @
   weight[k]``. An output voxel without neighbours is `bias`, or zero.
 * float32 and float64 compute in their own precision; float16 and bfloat16 are storage: products
-  and sums are float32 and are rounded once, at the end.
+  and sums are float32 and are rounded once, at the end. Beside bfloat16 features float32 weights
+  are rounded to bfloat16 first. Processors with products of bfloat16 (AVX512_BF16) use them, which
+  takes numbers below 1.2e-38 for zero.
 * Differentiable once in feats, weight and bias. The gradient of `feats` is the convolution over the
   swapped map with the transposed weights; that of `weight` sums over pairs in map order.
 * Deterministic, forward and backward: the same bits for any number of threads.

@@ -14,7 +14,7 @@ from tests.ops import scenes
 from tests.ops.isa_worker import results
 
 ROOT = Path(__file__).resolve().parents[2]
-ISAS = ("baseline", "avx2", "avx512")
+ISAS = ("baseline", "avx2", "avx512", "avx512_bf16")
 
 
 def run_with(isa: str, file: Path) -> subprocess.CompletedProcess[str]:
@@ -45,4 +45,4 @@ def test_instruction_sets_agree(isa: str, tmp_path: Path) -> None:
 def test_unknown_instruction_set_is_refused(tmp_path: Path) -> None:
     done = run_with("sse9", tmp_path / "results.pt")
     assert done.returncode != 0
-    assert "POINTSEG_ISA must be baseline, avx2 or avx512, got sse9" in done.stderr
+    assert "POINTSEG_ISA must be baseline, avx2, avx512 or avx512_bf16, got sse9" in done.stderr

@@ -40,23 +40,33 @@ Tensor sparse_conv_fused(const Tensor& feats, const Tensor& weight,
                     residual->size(0), ", ", residual->size(1), "]");
   }
 
-  const Tensor in = widen(feats), w = widen(weight);
+  // Beside bfloat16 features weights are rounded to it, with or without products of its own.
+  const Tensor rounded = dtype == ScalarType::BFloat16 ? store_as(weight, dtype) : weight;
+  const ScalarType sums = dtype == ScalarType::Double ? dtype : ScalarType::Float;
   const std::optional<Tensor> b = widen(bias), r = widen(residual);
-  Tensor out = empty(in, {num_out, out_channels}, in.scalar_type());
-  const Parallel parallel = torch_threads();
-  THO_DISPATCH_V2(
-      in.scalar_type(), "sparse_conv", AT_WRAP([&]() {
-        const auto& kernels = cpu::conv_kernels<scalar_t>();
-        Tensor packed = empty(in, {map.num_taps * kernels.packed_size(in_channels, out_channels)},
-                              in.scalar_type());
-        kernels.pack(cptr<scalar_t>(w), map.num_taps, in_channels, out_channels, w.stride(0),
-                     w.stride(1), w.stride(2), mptr<scalar_t>(packed), parallel);
-        kernels.forward(
-            {cptr<scalar_t>(in), mptr<scalar_t>(out), in_channels, out_channels, num_out,
-             b ? cptr<scalar_t>(*b) : nullptr, r ? cptr<scalar_t>(*r) : nullptr, relu, map},
-            cptr<scalar_t>(packed), parallel);
-      }),
-      ScalarType::Float, ScalarType::Double);
+  Tensor out = empty(feats, {num_out, out_channels}, sums);
+  const auto run = [&](const auto& kernels, auto of, auto sum, const Tensor& in, const Tensor& w) {
+    using In = decltype(of);
+    using T = decltype(sum);
+    Tensor packed = empty(in, {map.num_taps * kernels.packed_size(in_channels, out_channels)},
+                          in.scalar_type());
+    const Parallel parallel = torch_threads();
+    kernels.pack(cptr<In>(w), map.num_taps, in_channels, out_channels, w.stride(0), w.stride(1),
+                 w.stride(2), mptr<In>(packed), parallel);
+    kernels.forward({cptr<In>(in), mptr<T>(out), in_channels, out_channels, num_out,
+                     b ? cptr<T>(*b) : nullptr, r ? cptr<T>(*r) : nullptr, relu, map},
+                    cptr<In>(packed), parallel);
+  };
+  const cpu::Bf16ConvKernels* dots = cpu::bf16_conv_kernels();
+  if (dots != nullptr && dtype == ScalarType::BFloat16 && in_channels % 2 == 0) {
+    run(*dots, uint16_t{}, float{}, feats, rounded);
+  } else {
+    THO_DISPATCH_V2(sums, "sparse_conv", AT_WRAP([&]() {
+                      run(cpu::conv_kernels<scalar_t>(), scalar_t{}, scalar_t{}, widen(feats),
+                          widen(rounded));
+                    }),
+                    ScalarType::Float, ScalarType::Double);
+  }
   return store_as(out, dtype);
 }
 

@@ -7,7 +7,7 @@
 namespace pointseg {
 namespace {
 
-constexpr Isa kAll[] = {Isa::baseline, Isa::avx2, Isa::avx512};
+constexpr Isa kAll[] = {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512_bf16};
 
 Isa best_isa() {
 #if defined(__x86_64__)
@@ -18,7 +18,7 @@ Isa best_isa() {
   }
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
-    return Isa::avx512;
+    return __builtin_cpu_supports("avx512bf16") ? Isa::avx512_bf16 : Isa::avx512;
   }
   return Isa::avx2;
 #else
@@ -38,8 +38,8 @@ Isa choose() {
     }
     return isa;
   }
-  throw std::invalid_argument(std::string("POINTSEG_ISA must be baseline, avx2 or avx512, got ") +
-                              wanted);
+  throw std::invalid_argument(
+      std::string("POINTSEG_ISA must be baseline, avx2, avx512 or avx512_bf16, got ") + wanted);
 }
 
 }  // namespace
@@ -57,6 +57,8 @@ const char* isa_name(Isa isa) {
       return "avx2";
     case Isa::avx512:
       return "avx512";
+    case Isa::avx512_bf16:
+      return "avx512_bf16";
   }
   throw std::invalid_argument("isa_name: no such instruction set");
 }

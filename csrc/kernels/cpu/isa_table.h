@@ -13,6 +13,7 @@ namespace pointseg::cpu {
 template <class Make>
 Make by_isa(Make baseline, [[maybe_unused]] Make avx2, [[maybe_unused]] Make avx512) {
   switch (chosen_isa()) {
+    case Isa::avx512_bf16:  // more than avx512 only for `*_bf16.cpp`
     case Isa::avx512:
       return avx512;
     case Isa::avx2:

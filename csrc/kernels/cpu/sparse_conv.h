@@ -10,10 +10,11 @@
 
 namespace pointseg::cpu {
 
-// Rows of `in` [num_in, in_channels] and `out` [num_out, out_channels], paired by `map`.
-template <typename T>
+// Rows of `in` [num_in, in_channels] and `out` [num_out, out_channels], paired by `map`. Sums are
+// of type T; In is T, or uint16_t for the bits of bfloat16.
+template <typename T, typename In = T>
 struct ConvArgs {
-  const T* in;
+  const In* in;
   T* out;
   int64_t in_channels;
   int64_t out_channels;
@@ -73,5 +74,18 @@ struct ConvKernels {
 // The kernels of the instruction set that this process uses.
 template <typename T>
 const ConvKernels<T>& conv_kernels();
+
+// The first three for rows and weights that are bits of bfloat16; in_channels is even.
+struct Bf16ConvKernels {
+  int64_t (*packed_size)(int64_t in_channels, int64_t out_channels);
+  void (*pack)(const uint16_t* weight, int64_t num_taps, int64_t in_channels, int64_t out_channels,
+               int64_t stride_tap, int64_t stride_in, int64_t stride_out, uint16_t* packed,
+               const Parallel& parallel);
+  void (*forward)(const ConvArgs<float, uint16_t>& args, const uint16_t* packed,
+                  const Parallel& parallel);
+};
+
+// Null where the instruction set that this process uses has no products of bfloat16.
+const Bf16ConvKernels* bf16_conv_kernels();
 
 }  // namespace pointseg::cpu
