@@ -10,6 +10,7 @@ from pointseg.ops.batch_norm import batch_norm
 from pointseg.ops.codebook_attention import codebook_attention
 from pointseg.ops.codebook_logits import codebook_logits
 from pointseg.ops.depthwise_conv import depthwise_conv
+from pointseg.ops.downsample import Coarser, downsample, downsample_map
 from pointseg.ops.gather_neighbors import gather_neighbors
 from pointseg.ops.interpolate import interpolate
 from pointseg.ops.kernel_map import kernel_map, swap_kernel_map
@@ -21,6 +22,7 @@ from pointseg.ops.vector_quantize import code_sums, vector_quantize
 from pointseg.ops.voxelize import Voxelization, voxel_keys, voxel_reduce, voxelize, voxelize_points
 
 __all__ = [
+    "Coarser",
     "RowLists",
     "Voxelization",
     "batch_norm",
@@ -28,6 +30,8 @@ __all__ = [
     "codebook_attention",
     "codebook_logits",
     "depthwise_conv",
+    "downsample",
+    "downsample_map",
     "gather_neighbors",
     "global_pool",
     "interpolate",

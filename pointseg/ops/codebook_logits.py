@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from pointseg.ops._arguments import check_parameter
-from pointseg.ops._common import CodebookLists, FEATURE_DTYPES, autocast, native, register
+from pointseg.ops._common import FEATURE_DTYPES, CodebookLists, autocast, native, register
 
 
 def codebook_logits(q: Tensor, s: Tensor, rmap: CodebookLists) -> Tensor:

@@ -66,7 +66,8 @@ def kernel_map_reference(in_keys: Tensor, out_keys: Tensor, deltas: Tensor) -> T
     return torch.where(in_keys[place] == wanted, place, torch.full_like(place, -1))
 
 
-def _blocks(rows: int) -> int:
+def num_blocks(rows: int) -> int:
+    """Blocks of a map to so many output rows."""
     return (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
 
 
@@ -79,14 +80,14 @@ def _kernel_map_fake(
 ) -> tuple[Tensor, Tensor, Tensor]:
     pairs = torch.library.get_ctx().new_dynamic_size()
     rows = in_keys.new_empty(pairs, dtype=torch.int32)
-    segments = in_keys.new_empty(_blocks(out_keys.shape[0]), offsets.shape[0], 2)
+    segments = in_keys.new_empty(num_blocks(out_keys.shape[0]), offsets.shape[0], 2)
     return rows, torch.empty_like(rows), segments
 
 
 def _swap_fake(
     in_rows: Tensor, out_rows: Tensor, segments: Tensor, num_in: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    swapped = segments.new_empty(_blocks(num_in), segments.shape[1], 2)
+    swapped = segments.new_empty(num_blocks(num_in), segments.shape[1], 2)
     return torch.empty_like(in_rows), torch.empty_like(out_rows), swapped
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pointseg.ops import kernel_map, voxel_keys, voxelize
+from pointseg.ops import Coarser, downsample, downsample_map, kernel_map, voxel_keys
 from pointseg.ops.voxelize import check_coords, sort_keys
 from pointseg.sparse.kernel_map import KernelMap
 from pointseg.sparse.plan import GeometryPlan
@@ -82,6 +82,7 @@ class VoxelGrid:
         self.sorted_keys = keys
         self._order = order
         self._coarser: dict[int, VoxelGrid] = {}
+        self._parents: dict[int, Coarser] = {}
         self._maps: dict[KernelSpec | Region, KernelMap] = {}
         self._region_maps: dict[RegionSet, RegionMap] = {}
 
@@ -96,7 +97,7 @@ class VoxelGrid:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_coarser": {}, "_maps": {}, "_region_maps": {}}
+        return {**self.__dict__, "_coarser": {}, "_parents": {}, "_maps": {}, "_region_maps": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -139,9 +140,8 @@ class VoxelGrid:
             return self
         if factor not in self._coarser:
             stride = self.stride * factor
-            coords = self.coords.clone()
-            coords[:, 1:] = torch.div(coords[:, 1:], stride, rounding_mode="floor") * stride
-            found = voxelize(coords)
+            found = downsample(self.sorted_keys, stride)
+            self._parents[factor] = found
             self._coarser[factor] = VoxelGrid._sorted(
                 found.coords, found.keys, stride, self.num_scenes
             )
@@ -163,6 +163,10 @@ class VoxelGrid:
 
     def _find_map(self, spec: KernelSpec) -> KernelMap:
         out = self.downsample(spec.stride)
+        if spec.covers_once:
+            coarser = self._parents[spec.stride]
+            pairs = downsample_map(self.sorted_keys, coarser, self.stride, spec.size, self._order)
+            return KernelMap(spec, self.num_voxels, out.num_voxels, *pairs)
         offsets = torch.tensor(spec.offsets, dtype=torch.int32) * (self.stride * spec.dilation)
         arrays = kernel_map(self.sorted_keys, out.sorted_keys, offsets, self._order, out._order)
         return KernelMap(spec, self.num_voxels, out.num_voxels, *arrays)

@@ -63,6 +63,16 @@ class KernelSpec:
         """Whether the map of this kernel is its own mirror: it stays on its grid and is odd."""
         return self.stride == 1 and self.size % 2 == 1
 
+    @property
+    def covers_once(self) -> bool:
+        """Whether every input voxel lies at one tap of one output voxel: cubes side by side."""
+        return (
+            self.stride == self.size > 1
+            and self.size % 2 == 0
+            and self.dilation == 1
+            and self.shape == "cube"
+        )
+
     @cached_property
     def mirror(self) -> tuple[int, ...]:
         """For each tap, the tap with the opposite offset; only where :attr:`is_symmetric`."""

@@ -355,3 +355,17 @@ def test_rows_out_of_range_are_refused() -> None:
     with pytest.raises(RuntimeError, match="in_order: expected 2 rows"):
         offsets = torch.zeros(1, 3, dtype=torch.int32)
         ops.kernel_map(grid.sorted_keys, grid.sorted_keys, offsets, in_order=grid.order[:1])
+
+
+@given(scenes.voxel_sets(), st.sampled_from([1, 3, 5]), st.integers(1, 3), st.booleans())
+def test_half_a_symmetric_kernel_gives_the_other(
+    coords: Tensor, size: int, dilation: int, cross: bool
+) -> None:
+    """On one grid half of the taps are searched; of a copy of its keys nobody knows that."""
+    many = torch.cat([coords + torch.tensor([0, 40 * shift, 0, 0]) for shift in range(60)]).int()
+    keys = VoxelGrid(many).sorted_keys
+    spec = KernelSpec(size, dilation=dilation, shape="cross" if cross else "cube")
+    offsets = torch.tensor(spec.offsets, dtype=torch.int32) * dilation
+    mirrored = ops.kernel_map(keys, keys, offsets)
+    for ours, theirs in zip(mirrored, ops.kernel_map(keys, keys.clone(), offsets), strict=True):
+        assert torch.equal(ours, theirs)

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pointseg.ops.row_lists import row_lists_reference
 from pointseg.sparse import KernelSpec, Region, RegionSet, VoxelGrid, cubes
 from tests.ops import scenes
 
@@ -81,15 +80,6 @@ def test_shares_are_the_occupied_part_of_each_region(coords: Tensor, regions: Re
     scenes.assert_close(grid.region_map(regions).shares(), expected, 1e-6)
 
 
-def test_rows_ascend_by_entry_and_tap_and_agree_with_the_reference() -> None:
-    grid = VoxelGrid(scenes.surface_voxels(3_000, seed=1, num_scenes=2))
-    kmap = grid.kernel_map(KernelSpec(3))
-    found = torch.ops.pointseg.region_map(kmap.in_rows, kmap.out_rows, kmap.segments, kmap.num_out)
-    expected = row_lists_reference(kmap.in_rows, kmap.out_rows, kmap.segments, kmap.num_out)
-    for ours, theirs in zip(found, expected, strict=True):
-        assert torch.equal(ours, theirs)
-
-
 def test_a_map_is_found_once_and_declared_geometry_is_the_same() -> None:
     coords = scenes.surface_voxels(300, seed=2)
     regions = cubes(1, 2)
@@ -151,20 +141,6 @@ def test_bad_regions_are_refused(arguments: tuple, message: str) -> None:
 def test_an_empty_set_of_regions_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one Region"):
         RegionSet(())
-
-
-def test_bad_pairs_are_refused() -> None:
-    rows = torch.tensor([0, 5], dtype=torch.int32)
-    segments = torch.tensor([[[0, 2]]])
-    with pytest.raises(RuntimeError, match="row 5 of pair 1 is outside"):
-        torch.ops.pointseg.region_map(rows, rows, segments, 3)
-    with pytest.raises(RuntimeError, match="outside the 2 pairs"):
-        torch.ops.pointseg.region_map(rows, rows, segments + 1, 9)
-    with pytest.raises(RuntimeError, match="in_rows: row 5 of pair 1"):
-        torch.ops.pointseg.region_map(rows, rows.clamp(max=1), segments, 3)
-    twice = torch.tensor([[[0, 1]], [[1, 2]]])
-    with pytest.raises(RuntimeError, match="row 0 comes in blocks 0 and 1"):
-        torch.ops.pointseg.region_map(rows * 0, rows * 0, twice, 3)
 
 
 def test_tables_that_point_outside_the_weights_are_refused() -> None:

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "../../kernels/packing.h"
+#include "map_groups.h"
 #include "map_pairs.h"
 #include "storage.h"
 
@@ -43,26 +44,6 @@ struct Columns {
   }
 };
 
-struct Groups {
-  Tensor segments;
-  std::vector<int64_t> cursor;
-  int64_t num_pairs;
-};
-
-// counts [blocks, taps] to the place of every group, groups in a row.
-Groups place_groups(const Tensor& like, const std::vector<int64_t>& counts, int64_t num_taps) {
-  const auto num_groups = static_cast<int64_t>(counts.size());
-  Groups groups{empty(like, {num_groups / num_taps, num_taps, 2}, ScalarType::Long),
-                std::vector<int64_t>(counts.size()), 0};
-  int64_t* segment = mptr<int64_t>(groups.segments);
-  for (int64_t g = 0; g < num_groups; ++g) {
-    groups.cursor[g] = segment[2 * g] = groups.num_pairs;
-    groups.num_pairs += counts[g];
-    segment[2 * g + 1] = groups.num_pairs;
-  }
-  return groups;
-}
-
 // The pairs of `pairs`, whose groups are of any output rows, grouped by block of `num_out` rows.
 std::tuple<Tensor, Tensor, Tensor> regroup(const Tensor& like, const cpu::MapPairs& pairs,
                                            int64_t num_pairs, int64_t num_out) {
@@ -76,31 +57,35 @@ std::tuple<Tensor, Tensor, Tensor> regroup(const Tensor& like, const cpu::MapPai
   return {in_rows, out_rows, groups.segments};
 }
 
-// Places in the sorted keys to rows.
-void to_rows(const std::optional<Tensor>& order, const char* name, int64_t num_rows,
-             const Tensor& places) {
-  if (!order) return;
-  check_matrix(*order, name, 1, ScalarType::Int);
-  STD_TORCH_CHECK(order->size(0) == num_rows, name, ": expected ", num_rows,
-                  " rows, one per key, got ", order->size(0));
-  const int32_t* row = cptr<int32_t>(*order);
-  int32_t* place = mptr<int32_t>(places);
-  for (int64_t pair = 0; pair < places.size(0); ++pair) place[pair] = row[place[pair]];
-}
+// Taps and their mirrors, if every tap has one.
+struct Halves {
+  std::vector<int32_t> upper, lower, upper_offsets;
+  int32_t centre = -1;
+  bool symmetric = true;  // `upper` may still be empty: a lone centre
 
-std::tuple<Tensor, Tensor, Tensor> kernel_map(const Tensor& in_keys,
-                                              const std::optional<Tensor>& in_order,
-                                              const Tensor& out_keys,
-                                              const std::optional<Tensor>& out_order,
-                                              const Tensor& offsets) {
-  check_matrix(in_keys, "in_keys", 1, ScalarType::Long);
-  check_matrix(out_keys, "out_keys", 1, ScalarType::Long);
-  check_matrix(offsets, "offsets", 2, ScalarType::Int);
-  STD_TORCH_CHECK(offsets.size(1) == 3 && offsets.size(0) > 0,
-                  "offsets: expected shape [K, 3] with K > 0");
+  Halves(const int32_t* offsets, int64_t num_taps) {
+    std::map<std::array<int32_t, 3>, int32_t> taps;
+    for (int64_t k = 0; k < num_taps; ++k)
+      taps[{offsets[3 * k], offsets[3 * k + 1], offsets[3 * k + 2]}] = static_cast<int32_t>(k);
+    for (const auto& [offset, tap] : taps) {
+      const auto& [x, y, z] = offset;
+      const auto mirror = taps.find({-x, -y, -z});
+      symmetric = symmetric && mirror != taps.end();
+      if (!symmetric) return;
+      if (mirror->second == tap) {
+        centre = tap;
+      } else if (offset > mirror->first) {
+        upper.push_back(tap);
+        lower.push_back(mirror->second);
+        upper_offsets.insert(upper_offsets.end(), offset.begin(), offset.end());
+      }
+    }
+  }
+};
 
-  const int64_t num_taps = offsets.size(0);
-  const Columns columns(cptr<int32_t>(offsets), num_taps);
+std::tuple<Tensor, Tensor, Tensor> searched_map(const Tensor& in_keys, const Tensor& out_keys,
+                                                const int32_t* offsets, int64_t num_taps) {
+  const Columns columns(offsets, num_taps);
   const cpu::MapSearch search{cptr<int64_t>(in_keys),
                               in_keys.size(0),
                               cptr<int64_t>(out_keys),
@@ -115,12 +100,51 @@ std::tuple<Tensor, Tensor, Tensor> kernel_map(const Tensor& in_keys,
   Tensor out_rows = empty(in_keys, {groups.num_pairs}, ScalarType::Int);
   cpu::fill_pairs(search, groups.cursor.data(), mptr<int32_t>(in_rows), mptr<int32_t>(out_rows),
                   torch_threads());
-  to_rows(in_order, "in_order", search.num_in, in_rows);
-  to_rows(out_order, "out_order", search.num_out, out_rows);
-  if (!out_order) return {in_rows, out_rows, groups.segments};
-  const cpu::MapPairs pairs{cptr<int32_t>(in_rows), cptr<int32_t>(out_rows),
-                            cptr<int64_t>(groups.segments), groups.segments.size(0), num_taps};
-  return regroup(in_keys, pairs, groups.num_pairs, search.num_out);
+  return {in_rows, out_rows, groups.segments};
+}
+
+std::tuple<Tensor, Tensor, Tensor> mirrored_map(const Tensor& keys, const Halves& halves,
+                                                int64_t num_taps) {
+  const auto num_upper = static_cast<int64_t>(halves.upper.size());
+  const auto [half_in, half_out, half_segments] =
+      searched_map(keys, keys, halves.upper_offsets.data(), num_upper);
+  const cpu::MapPairs half = map_pairs(half_in, half_out, half_segments);
+  const cpu::MirroredTaps taps{
+      halves.upper.data(), halves.lower.data(), num_upper, halves.centre, num_taps, keys.size(0)};
+  std::vector<int64_t> counts(half.num_blocks * num_taps, 0);
+  cpu::count_mirrored(half, taps, counts.data(), torch_threads());
+  Groups groups = place_groups(keys, counts, num_taps);
+  Tensor in_rows = empty(keys, {groups.num_pairs}, ScalarType::Int);
+  Tensor out_rows = empty(keys, {groups.num_pairs}, ScalarType::Int);
+  cpu::fill_mirrored(half, taps, groups.cursor.data(), mptr<int32_t>(in_rows),
+                     mptr<int32_t>(out_rows), torch_threads());
+  return {in_rows, out_rows, groups.segments};
+}
+
+std::tuple<Tensor, Tensor, Tensor> kernel_map(const Tensor& in_keys,
+                                              const std::optional<Tensor>& in_order,
+                                              const Tensor& out_keys,
+                                              const std::optional<Tensor>& out_order,
+                                              const Tensor& offsets) {
+  check_matrix(in_keys, "in_keys", 1, ScalarType::Long);
+  check_matrix(out_keys, "out_keys", 1, ScalarType::Long);
+  check_matrix(offsets, "offsets", 2, ScalarType::Int);
+  STD_TORCH_CHECK(offsets.size(1) == 3 && offsets.size(0) > 0,
+                  "offsets: expected shape [K, 3] with K > 0");
+
+  const auto* o = cptr<int32_t>(offsets);
+  const int64_t num_taps = offsets.size(0);
+  const bool same_grid =
+      in_keys.const_data_ptr() == out_keys.const_data_ptr() && in_keys.size(0) == out_keys.size(0);
+  const Halves halves(o, num_taps);
+  const auto [in_rows, out_rows, segments] = same_grid && halves.symmetric && !halves.upper.empty()
+                                                 ? mirrored_map(in_keys, halves, num_taps)
+                                                 : searched_map(in_keys, out_keys, o, num_taps);
+  to_rows(in_order, "in_order", in_keys.size(0), in_rows);
+  to_rows(out_order, "out_order", out_keys.size(0), out_rows);
+  if (!out_order) return {in_rows, out_rows, segments};
+  return regroup(in_keys, map_pairs(in_rows, out_rows, segments), in_rows.size(0),
+                 out_keys.size(0));
 }
 
 std::tuple<Tensor, Tensor, Tensor> swap_kernel_map(const Tensor& in_rows, const Tensor& out_rows,

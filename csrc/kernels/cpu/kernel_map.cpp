@@ -1,6 +1,7 @@
 #include "kernel_map.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace pointseg::cpu {
 namespace {
@@ -27,6 +28,23 @@ void walk_block(const MapSearch& s, int64_t block, const Emit& emit) {
   }
 }
 
+// fn(begin, end, block) over stretches of the pairs of one tap whose input rows are of one block.
+// Rows ascend in a group of a search, so a stretch ends where a binary search says.
+template <class F>
+void over_input_blocks(const MapPairs& map, int64_t tap, const F& fn) {
+  for (int64_t b = 0; b < map.num_blocks; ++b) {
+    const int64_t* segment = map.segments + (b * map.num_taps + tap) * 2;
+    for (int64_t begin = segment[0]; begin < segment[1];) {
+      const int64_t block = map.in_rows[begin] / kBlockRows;
+      const int64_t end = std::lower_bound(map.in_rows + begin, map.in_rows + segment[1],
+                                           (block + 1) * kBlockRows) -
+                          map.in_rows;
+      fn(begin, end, block);
+      begin = end;
+    }
+  }
+}
+
 }  // namespace
 
 void count_pairs(const MapSearch& search, int64_t* counts, const Parallel& parallel) {
@@ -47,6 +65,50 @@ void fill_pairs(const MapSearch& search, int64_t* cursor, int32_t* in_rows, int3
       out_rows[pair] = static_cast<int32_t>(out);
     });
   });
+}
+
+void count_mirrored(const MapPairs& half, const MirroredTaps& taps, int64_t* counts,
+                    const Parallel& parallel) {
+  parallel.tasks(taps.num_upper, [&](int64_t u) {
+    for (int64_t block = 0; block < half.num_blocks; ++block) {
+      const int64_t* segment = half.segments + (block * half.num_taps + u) * 2;
+      counts[block * taps.num_taps + taps.upper[u]] = segment[1] - segment[0];
+    }
+    over_input_blocks(half, u, [&](int64_t begin, int64_t end, int64_t block) {
+      counts[block * taps.num_taps + taps.lower[u]] += end - begin;
+    });
+  });
+  if (taps.centre < 0) return;
+  for (int64_t row = 0; row < taps.num_rows; row += kBlockRows)
+    counts[row / kBlockRows * taps.num_taps + taps.centre] =
+        std::min(kBlockRows, taps.num_rows - row);
+}
+
+void fill_mirrored(const MapPairs& half, const MirroredTaps& taps, const int64_t* begins,
+                   int32_t* in_rows, int32_t* out_rows, const Parallel& parallel) {
+  parallel.tasks(taps.num_upper, [&](int64_t u) {
+    for (int64_t block = 0; block < half.num_blocks; ++block) {
+      const int64_t* segment = half.segments + (block * half.num_taps + u) * 2;
+      const int64_t to = begins[block * taps.num_taps + taps.upper[u]];
+      std::copy(half.in_rows + segment[0], half.in_rows + segment[1], in_rows + to);
+      std::copy(half.out_rows + segment[0], half.out_rows + segment[1], out_rows + to);
+    }
+    int64_t filled = -1, to = 0;
+    over_input_blocks(half, u, [&](int64_t begin, int64_t end, int64_t block) {
+      if (block != filled) to = begins[block * taps.num_taps + taps.lower[u]];
+      filled = block;
+      std::copy(half.out_rows + begin, half.out_rows + end, in_rows + to);
+      std::copy(half.in_rows + begin, half.in_rows + end, out_rows + to);
+      to += end - begin;
+    });
+  });
+  if (taps.centre < 0) return;
+  for (int64_t row = 0; row < taps.num_rows; row += kBlockRows) {
+    const int64_t to = begins[row / kBlockRows * taps.num_taps + taps.centre];
+    const int64_t count = std::min(kBlockRows, taps.num_rows - row);
+    std::iota(in_rows + to, in_rows + to + count, static_cast<int32_t>(row));
+    std::iota(out_rows + to, out_rows + to + count, static_cast<int32_t>(row));
+  }
 }
 
 void count_regrouped(const MapPairs& map, int64_t* counts, const Parallel& parallel) {

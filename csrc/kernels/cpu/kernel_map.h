@@ -50,6 +50,23 @@ struct MapPairs {
   int64_t num_taps;
 };
 
+// A symmetric kernel on one grid: pair (i, o) of a tap is pair (o, i) of its mirror, so half of the
+// taps are searched for, those with offsets above zero.
+struct MirroredTaps {
+  const int32_t* upper;  // [num_upper] taps that `half` has the pairs of, in its order
+  const int32_t* lower;  // [num_upper] their mirrors
+  int64_t num_upper;
+  int32_t centre;  // the tap without offset, -1: there is none
+  int64_t num_taps;
+  int64_t num_rows;
+};
+
+// As count_pairs and fill_pairs, from the pairs of the upper taps. counts is zero on entry.
+void count_mirrored(const MapPairs& half, const MirroredTaps& taps, int64_t* counts,
+                    const Parallel& parallel);
+void fill_mirrored(const MapPairs& half, const MirroredTaps& taps, const int64_t* begins,
+                   int32_t* in_rows, int32_t* out_rows, const Parallel& parallel);
+
 // Groups the pairs anew after their rows have been swapped or renumbered: `map` lists new rows in
 // groups of any rows. counts [new blocks, taps], zero on entry; then as above.
 void count_regrouped(const MapPairs& map, int64_t* counts, const Parallel& parallel);

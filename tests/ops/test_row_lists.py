@@ -1,0 +1,59 @@
+"""Row lists: the pairs of a kernel map by output row, in both directions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from torch import Tensor
+
+from pointseg import ops
+from pointseg.ops.row_lists import row_lists_reference
+from pointseg.sparse import KernelMap, KernelSpec, VoxelGrid
+from tests.ops import scenes
+
+
+def triples(kmap: KernelMap) -> set[tuple[int, int, int]]:
+    """(output row, tap, input row) of the row lists of a map."""
+    starts, taps, neighbors = kmap.row_lists()
+    rows = torch.repeat_interleave(torch.arange(kmap.num_out), starts.diff())
+    assert len(rows) == len(taps) == len(neighbors) == kmap.num_pairs
+    return set(zip(rows.tolist(), taps.tolist(), neighbors.tolist(), strict=True))
+
+
+@given(scenes.voxel_sets(), scenes.kernel_specs())
+def test_lists_hold_the_pairs_of_the_map_in_both_directions(
+    coords: Tensor, spec: KernelSpec
+) -> None:
+    kmap = VoxelGrid(coords).kernel_map(spec)
+    for checked in (kmap, kmap.transposed()):
+        pairs = set()
+        for tap in range(checked.num_taps):
+            in_rows, out_rows = checked.pairs(tap)
+            pairs |= {(o, tap, i) for i, o in zip(in_rows.tolist(), out_rows.tolist(), strict=True)}
+        assert triples(checked) == pairs
+        assert checked.row_lists() is checked.row_lists()
+
+
+def test_rows_ascend_by_tap_and_agree_with_the_reference() -> None:
+    kmap = VoxelGrid(scenes.surface_voxels(3_000, seed=1, num_scenes=2)).kernel_map(KernelSpec(3))
+    arrays = (kmap.in_rows, kmap.out_rows, kmap.segments)
+    found = ops.row_lists(*arrays, kmap.num_in, kmap.num_out)
+    for ours, theirs in zip(found, row_lists_reference(*arrays, kmap.num_out), strict=True):
+        assert torch.equal(ours, theirs)
+    arguments = (*arrays, kmap.num_in, kmap.num_out)
+    torch.library.opcheck(torch.ops.pointseg.row_lists.default, arguments)
+
+
+def test_rows_that_are_not_there_are_refused() -> None:
+    kmap = VoxelGrid(scenes.surface_voxels(5_000, seed=1)).kernel_map(KernelSpec(3))
+    in_rows, out_rows, segments = kmap.in_rows, kmap.out_rows, kmap.segments
+    rows = kmap.num_out
+    with pytest.raises(RuntimeError, match="in_rows .* is outside"):
+        ops.row_lists(in_rows + rows, out_rows, segments, rows, rows)
+    with pytest.raises(RuntimeError, match="not in the block of its output row"):
+        ops.row_lists(in_rows, out_rows.flip(0), segments, rows, rows)
+    with pytest.raises(RuntimeError, match="segments: group 0 is outside"):
+        ops.row_lists(in_rows, out_rows, segments + len(in_rows), rows, rows)
+    with pytest.raises(RuntimeError, match=r"segments: expected \d+ blocks"):
+        ops.row_lists(in_rows, out_rows, segments[1:], rows, rows)
