@@ -64,7 +64,7 @@ std::tuple<Tensor, Tensor, Tensor> downsample_map(const Tensor& keys,
   Groups groups = place_groups(keys, counts, size * size * size);
   Tensor in_rows = empty(keys, {num_fine}, ScalarType::Int);
   Tensor out_rows = empty(keys, {num_fine}, ScalarType::Int);
-  cpu::fill_children(map, groups.cursor.data(), mptr<int32_t>(in_rows), mptr<int32_t>(out_rows));
+  cpu::fill_children(map, groups.begins.data(), mptr<int32_t>(in_rows), mptr<int32_t>(out_rows));
   to_rows(order, "order", num_fine, in_rows);
   return {in_rows, out_rows, groups.segments};
 }

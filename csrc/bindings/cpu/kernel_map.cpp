@@ -47,13 +47,14 @@ struct Columns {
 // The pairs of `pairs`, whose groups are of any output rows, grouped by block of `num_out` rows.
 std::tuple<Tensor, Tensor, Tensor> regroup(const Tensor& like, const cpu::MapPairs& pairs,
                                            int64_t num_pairs, int64_t num_out) {
-  std::vector<int64_t> counts(cpu::num_blocks(num_out) * pairs.num_taps, 0);
-  cpu::count_regrouped(pairs, counts.data(), torch_threads());
+  const int64_t blocks = cpu::num_blocks(num_out);
+  std::vector<int64_t> counts(blocks * pairs.num_taps);
+  cpu::count_regrouped(pairs, blocks, counts.data(), torch_threads());
   Groups groups = place_groups(like, counts, pairs.num_taps);
   Tensor in_rows = empty(like, {num_pairs}, ScalarType::Int);
   Tensor out_rows = empty(like, {num_pairs}, ScalarType::Int);
-  cpu::fill_regrouped(pairs, groups.cursor.data(), mptr<int32_t>(in_rows), mptr<int32_t>(out_rows),
-                      torch_threads());
+  cpu::fill_regrouped(pairs, blocks, groups.begins.data(), mptr<int32_t>(in_rows),
+                      mptr<int32_t>(out_rows), torch_threads());
   return {in_rows, out_rows, groups.segments};
 }
 
@@ -98,7 +99,7 @@ std::tuple<Tensor, Tensor, Tensor> searched_map(const Tensor& in_keys, const Ten
   Groups groups = place_groups(in_keys, counts, num_taps);
   Tensor in_rows = empty(in_keys, {groups.num_pairs}, ScalarType::Int);
   Tensor out_rows = empty(in_keys, {groups.num_pairs}, ScalarType::Int);
-  cpu::fill_pairs(search, groups.cursor.data(), mptr<int32_t>(in_rows), mptr<int32_t>(out_rows),
+  cpu::fill_pairs(search, groups.begins.data(), mptr<int32_t>(in_rows), mptr<int32_t>(out_rows),
                   torch_threads());
   return {in_rows, out_rows, groups.segments};
 }
@@ -116,7 +117,7 @@ std::tuple<Tensor, Tensor, Tensor> mirrored_map(const Tensor& keys, const Halves
   Groups groups = place_groups(keys, counts, num_taps);
   Tensor in_rows = empty(keys, {groups.num_pairs}, ScalarType::Int);
   Tensor out_rows = empty(keys, {groups.num_pairs}, ScalarType::Int);
-  cpu::fill_mirrored(half, taps, groups.cursor.data(), mptr<int32_t>(in_rows),
+  cpu::fill_mirrored(half, taps, groups.begins.data(), mptr<int32_t>(in_rows),
                      mptr<int32_t>(out_rows), torch_threads());
   return {in_rows, out_rows, groups.segments};
 }

@@ -7,7 +7,7 @@ namespace pointseg {
 
 struct Groups {
   Tensor segments;
-  std::vector<int64_t> cursor;
+  std::vector<int64_t> begins;
   int64_t num_pairs;
 };
 
@@ -19,7 +19,7 @@ inline Groups place_groups(const Tensor& like, const std::vector<int64_t>& count
                 std::vector<int64_t>(counts.size()), 0};
   int64_t* segment = mptr<int64_t>(groups.segments);
   for (int64_t g = 0; g < num_groups; ++g) {
-    groups.cursor[g] = segment[2 * g] = groups.num_pairs;
+    groups.begins[g] = segment[2 * g] = groups.num_pairs;
     groups.num_pairs += counts[g];
     segment[2 * g + 1] = groups.num_pairs;
   }

@@ -157,9 +157,9 @@ void count_children(const ParentMap& map, int64_t* counts) {
   walk_children(map, [&](int64_t, int64_t group) { ++counts[group]; });
 }
 
-void fill_children(const ParentMap& map, int64_t* cursor, int32_t* in_rows, int32_t* out_rows) {
+void fill_children(const ParentMap& map, int64_t* begins, int32_t* in_rows, int32_t* out_rows) {
   walk_children(map, [&](int64_t i, int64_t group) {
-    const int64_t pair = cursor[group]++;
+    const int64_t pair = begins[group]++;
     in_rows[pair] = static_cast<int32_t>(i);
     out_rows[pair] = map.parents[i];
   });

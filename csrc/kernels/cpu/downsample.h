@@ -37,8 +37,8 @@ struct ParentMap {
   int64_t size;
 };
 
-// As count_pairs and fill_pairs do; counts is zero on entry.
+// As count_pairs and fill_pairs do; counts is zero on entry, begins is used up.
 void count_children(const ParentMap& map, int64_t* counts);
-void fill_children(const ParentMap& map, int64_t* cursor, int32_t* in_rows, int32_t* out_rows);
+void fill_children(const ParentMap& map, int64_t* begins, int32_t* in_rows, int32_t* out_rows);
 
 }  // namespace pointseg::cpu

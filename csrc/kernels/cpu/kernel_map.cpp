@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <vector>
 
 namespace pointseg::cpu {
 namespace {
@@ -49,16 +50,18 @@ void over_input_blocks(const MapPairs& map, int64_t tap, const F& fn) {
 
 void count_pairs(const MapSearch& search, int64_t* counts, const Parallel& parallel) {
   parallel.tasks(num_blocks(search.num_out), [&](int64_t block) {
-    int64_t* count = counts + block * search.num_taps;
-    std::fill(count, count + search.num_taps, 0);
+    // Counted apart: the counts of two blocks share a cache line, for which threads would fight.
+    std::vector<int64_t> count(search.num_taps, 0);
     walk_block(search, block, [&](int32_t tap, int64_t, int64_t) { ++count[tap]; });
+    std::copy(count.begin(), count.end(), counts + block * search.num_taps);
   });
 }
 
-void fill_pairs(const MapSearch& search, int64_t* cursor, int32_t* in_rows, int32_t* out_rows,
+void fill_pairs(const MapSearch& search, const int64_t* begins, int32_t* in_rows, int32_t* out_rows,
                 const Parallel& parallel) {
   parallel.tasks(num_blocks(search.num_out), [&](int64_t block) {
-    int64_t* next = cursor + block * search.num_taps;
+    const int64_t* first = begins + block * search.num_taps;
+    std::vector<int64_t> next(first, first + search.num_taps);
     walk_block(search, block, [&](int32_t tap, int64_t in, int64_t out) {
       const int64_t pair = next[tap]++;
       in_rows[pair] = static_cast<int32_t>(in);
@@ -111,23 +114,30 @@ void fill_mirrored(const MapPairs& half, const MirroredTaps& taps, const int64_t
   }
 }
 
-void count_regrouped(const MapPairs& map, int64_t* counts, const Parallel& parallel) {
+void count_regrouped(const MapPairs& map, int64_t num_blocks, int64_t* counts,
+                     const Parallel& parallel) {
   parallel.tasks(map.num_taps, [&](int64_t tap) {
+    std::vector<int64_t> count(num_blocks, 0);
     for (int64_t block = 0; block < map.num_blocks; ++block) {
       const int64_t* segment = map.segments + (block * map.num_taps + tap) * 2;
       for (int64_t pair = segment[0]; pair < segment[1]; ++pair)
-        ++counts[map.out_rows[pair] / kBlockRows * map.num_taps + tap];
+        ++count[map.out_rows[pair] / kBlockRows];
     }
+    for (int64_t block = 0; block < num_blocks; ++block)
+      counts[block * map.num_taps + tap] = count[block];
   });
 }
 
-void fill_regrouped(const MapPairs& map, int64_t* cursor, int32_t* in_rows, int32_t* out_rows,
-                    const Parallel& parallel) {
+void fill_regrouped(const MapPairs& map, int64_t num_blocks, const int64_t* begins,
+                    int32_t* in_rows, int32_t* out_rows, const Parallel& parallel) {
   parallel.tasks(map.num_taps, [&](int64_t tap) {
+    std::vector<int64_t> next(num_blocks);
+    for (int64_t block = 0; block < num_blocks; ++block)
+      next[block] = begins[block * map.num_taps + tap];
     for (int64_t block = 0; block < map.num_blocks; ++block) {
       const int64_t* segment = map.segments + (block * map.num_taps + tap) * 2;
       for (int64_t pair = segment[0]; pair < segment[1]; ++pair) {
-        const int64_t place = cursor[map.out_rows[pair] / kBlockRows * map.num_taps + tap]++;
+        const int64_t place = next[map.out_rows[pair] / kBlockRows]++;
         in_rows[place] = map.in_rows[pair];
         out_rows[place] = map.out_rows[pair];
       }

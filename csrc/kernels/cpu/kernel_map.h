@@ -37,8 +37,8 @@ struct MapSearch {
 // counts [blocks, taps] of pairs.
 void count_pairs(const MapSearch& search, int64_t* counts, const Parallel& parallel);
 
-// Writes the pairs. cursor [blocks, taps] says where the pairs of each group begin, and is used up.
-void fill_pairs(const MapSearch& search, int64_t* cursor, int32_t* in_rows, int32_t* out_rows,
+// Writes the pairs. begins [blocks, taps] says where those of each group begin.
+void fill_pairs(const MapSearch& search, const int64_t* begins, int32_t* in_rows, int32_t* out_rows,
                 const Parallel& parallel);
 
 // A map, blocks ascending. `segments` may leave out pairs of the lists.
@@ -61,16 +61,17 @@ struct MirroredTaps {
   int64_t num_rows;
 };
 
-// As count_pairs and fill_pairs, from the pairs of the upper taps. counts is zero on entry.
+// As count_pairs and fill_pairs, from the pairs of the upper taps; counts is zero on entry.
 void count_mirrored(const MapPairs& half, const MirroredTaps& taps, int64_t* counts,
                     const Parallel& parallel);
 void fill_mirrored(const MapPairs& half, const MirroredTaps& taps, const int64_t* begins,
                    int32_t* in_rows, int32_t* out_rows, const Parallel& parallel);
 
-// Groups the pairs anew after their rows have been swapped or renumbered: `map` lists new rows in
-// groups of any rows. counts [new blocks, taps], zero on entry; then as above.
-void count_regrouped(const MapPairs& map, int64_t* counts, const Parallel& parallel);
-void fill_regrouped(const MapPairs& map, int64_t* cursor, int32_t* in_rows, int32_t* out_rows,
-                    const Parallel& parallel);
+// Groups the pairs anew after their rows have been swapped or renumbered: `map` lists new rows, in
+// groups of any rows, which go to `num_blocks` blocks. Otherwise as above.
+void count_regrouped(const MapPairs& map, int64_t num_blocks, int64_t* counts,
+                     const Parallel& parallel);
+void fill_regrouped(const MapPairs& map, int64_t num_blocks, const int64_t* begins,
+                    int32_t* in_rows, int32_t* out_rows, const Parallel& parallel);
 
 }  // namespace pointseg::cpu
