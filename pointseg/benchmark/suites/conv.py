@@ -23,13 +23,15 @@ STEM_SHAPES = ((3, 32), (4, 32))
 SHAPES = ((96, 20), (64, 128), (128, 64))
 QUICK_SHAPES = SHAPES[:1]
 STRIDED_CHANNELS = 64
+MAX_ELEMENTS = 2**26  # of a feature matrix: plain torch takes half a minute a call for larger ones
 BF16_TOLERANCE = 2e-2  # features, weights and results have 8 bits of mantissa
 
 
 def conv_rows(options: Options, scene: str, grid: VoxelGrid) -> Iterator[Row]:
     """Every convolution forward and with both gradients, with its rate; then 16-bit numbers."""
     cube = grid.kernel_map(CUBE3)
-    channels = QUICK_CHANNELS if options.quick else CHANNELS
+    widths = QUICK_CHANNELS if options.quick else CHANNELS
+    channels = [width for width in widths if width * grid.num_voxels <= MAX_ELEMENTS]
     yield from _rows(options, "conv", scene, cube, [(c, c) for c in channels])
     yield from _rows(options, "conv", scene, cube, QUICK_SHAPES if options.quick else SHAPES)
     stems = STEM_SHAPES[:1] if options.quick else STEM_SHAPES
