@@ -26,6 +26,7 @@ from pointseg.benchmark.timing import median_ms, peak_mib
 from pointseg.engine.optimizers import OptimizerConfig, build_optimizer
 from pointseg.machine import keep_freed_memory
 from pointseg.models import build_model
+from pointseg.nn import folded
 from pointseg.ops import voxelize_points
 from pointseg.sparse import SparseTensor, VoxelGrid
 
@@ -147,9 +148,9 @@ def training_call(task: Task, coords: Tensor) -> Callable[[], object]:
 
 
 def inference_call(task: Task, coords: Tensor) -> Callable[[], object]:
-    """Logits of a new scene."""
-    model, feats = _model_and_feats(task, coords)
-    model.eval()
+    """Logits of a new scene, as the commands that predict compute them."""
+    trained, feats = _model_and_feats(task, coords)
+    model = folded(trained)
 
     def infer() -> Tensor:
         with torch.no_grad():

@@ -162,6 +162,10 @@ class QuantizedChoice(nn.Module):
             self.last_commitment = self.commitment * error.sum() / max(error.numel(), 1)
         return straight_through(found.code, entry_softmax(-found.distances / temperature))
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without the term of the last pass, which belongs to its graph and cannot be copied."""
+        return {**self.__dict__, "last_commitment": None}
+
 
 # Operators lay [N, H, D] out with the heads last, and so do these two: torch is several times
 # slower where the axis it works along is the last one and has a few elements.

@@ -48,6 +48,18 @@ def test_every_kind_of_codebook_block(query: str) -> None:
     assert_same_logits(trained_like("codedvtr", blocks=["codebook"] * 2, codebook=QUERIES[query]))
 
 
+def test_a_model_in_the_middle_of_a_step_can_be_folded() -> None:
+    """The commitment of the last pass, which the trainer has not asked for yet, stays behind."""
+    options = {"blocks": ["codebook"] * 2, "codebook": QUERIES["vq"]}
+    model = trained_like("codedvtr", **options).train()
+    model(random_tensor(400, 6))
+    twin = nn.folded(model)
+    blocks = [m for m in model.modules() if isinstance(m, nn.CodebookBlock)]
+    assert all(block.choice.last_commitment is not None for block in blocks)
+    twins = [m for m in twin.modules() if isinstance(m, nn.CodebookBlock)]
+    assert twins and all(block.choice.last_commitment is None for block in twins)
+
+
 def test_bottlenecks() -> None:
     assert_same_logits(trained_like("minkunet", block="bottleneck"))
 
