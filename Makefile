@@ -6,7 +6,7 @@
 #   make test    all tests
 #   make build   both compiled libraries (the CUDA one where nvcc is found)
 #   make lint    ruff, mypy, clang-format
-#   make bench   SUITE=ops by default
+#   make bench   SUITE=ops by default; codebook, data, model
 #   make clean   remove what was built
 
 PYTHON ?= python3
