@@ -303,10 +303,11 @@ def test_the_command_writes_what_the_blocks_chose(codebook_checkpoint, small_roo
     names = {f"{scene}{suffix}" for scene in VAL_IDS for suffix in (".npy", ".txt", ".choices.npz")}
     assert {path.name for path in out.iterdir()} == names
     trained = load_trained(codebook_checkpoint)
+    model = nn.folded(trained.model)  # what the command predicts with
     dataset = build_dataset(trained.config, "val", training=False)
     for index, scene in enumerate(dataset.scene_ids):
         batch = collate([dataset[index]])
-        with nn.record_choices(trained.model) as records:
+        with nn.record_choices(model) as records:
             labels = predict_points(trained.model, batch)[0]
         np.testing.assert_array_equal(np.load(out / f"{scene}.npy"), labels)
         found = read_choices(choices_path(out, scene))
