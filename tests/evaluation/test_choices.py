@@ -308,7 +308,7 @@ def test_the_command_writes_what_the_blocks_chose(codebook_checkpoint, small_roo
     for index, scene in enumerate(dataset.scene_ids):
         batch = collate([dataset[index]])
         with nn.record_choices(model) as records:
-            labels = predict_points(trained.model, batch)[0]
+            labels = predict_points(model, batch)[0]
         np.testing.assert_array_equal(np.load(out / f"{scene}.npy"), labels)
         found = read_choices(choices_path(out, scene))
         assert list(found) == ["encoder.1", "decoder.0"]
