@@ -73,7 +73,7 @@ def test_unknown_instruction_set_is_refused(tmp_path: Path) -> None:
     code = "import torch, pointseg; print(torch.ops.pointseg.cpu_isa())"
     done = run_python("-c", code, path=ROOT, cwd=tmp_path, POINTSEG_ISA="mmx")
     assert done.returncode != 0
-    assert "POINTSEG_ISA must be baseline, avx2 or avx512, got mmx" in done.stderr
+    assert "POINTSEG_ISA must be baseline, avx2, avx512 or avx512_bf16, got mmx" in done.stderr
 
 
 def test_import_without_libraries_warns_in_one_sentence(uncompiled: Path, tmp_path: Path) -> None:
