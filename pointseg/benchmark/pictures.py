@@ -88,9 +88,9 @@ def figure(points: Sequence[Point], quantity: str, subtitle: str) -> Any:
     chart.update_layout(
         title={"text": f"{quantity.capitalize()}, {unit}<br><sub>{subtitle}</sub>"},
         template="plotly_white",
-        margin={"t": 130},
-        legend={"orientation": "h", "yanchor": "bottom", "y": -0.22 / rows, "yref": "paper"},
+        margin={"t": 130, "b": 150},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 0, "yref": "container"},
         width=PANEL_PX[0] * columns + 80,
-        height=PANEL_PX[1] * rows + 190,
+        height=PANEL_PX[1] * rows + 260,
     )
     return chart
