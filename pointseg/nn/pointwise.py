@@ -97,9 +97,10 @@ def batch_norm_rows(
     if residual is not None:
         residual = residual.to(feats.dtype)  # under autocast the branch is narrower
     if type(bn) is not nn.BatchNorm1d or feats.device.type != "cpu":
+        # In place: a norm keeps its input for the backward pass, not its output.
         out: Tensor = bn(feats)
-        out = out if residual is None else out + residual
-        return torch.relu(out) if relu else out
+        out = out if residual is None else out.add_(residual)
+        return torch.relu_(out) if relu else out
     assert bn.momentum is not None and bn.num_batches_tracked is not None
     out = ops.batch_norm(
         feats,

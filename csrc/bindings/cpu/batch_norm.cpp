@@ -58,10 +58,6 @@ struct Norm {
                    feats.size(1)} {}
 };
 
-std::optional<Tensor> widen_given(const std::optional<Tensor>& t) {
-  return t ? std::optional(widen(*t)) : std::nullopt;
-}
-
 // Whether the moments are those of feats is for the backward pass alone.
 Tensor batch_norm(const Tensor& feats, const Tensor& mean, const Tensor& var, const Tensor& weight,
                   const Tensor& bias, const std::optional<Tensor>& residual, double eps, bool relu,
@@ -70,7 +66,7 @@ Tensor batch_norm(const Tensor& feats, const Tensor& mean, const Tensor& var, co
   if (residual) check_like(*residual, "residual", feats);
   const Norm norm(feats, mean, var, weight, bias, eps);
   const Tensor x = widen(feats);
-  const std::optional<Tensor> add = widen_given(residual);
+  const std::optional<Tensor> add = widen(residual);
   Tensor coefficients = empty(x, {cpu::kNormCoefficients, x.size(1)}, x.scalar_type());
   Tensor out = empty(x, {x.size(0), x.size(1)}, x.scalar_type());
   THO_DISPATCH_V2(x.scalar_type(), "batch_norm", AT_WRAP([&]() {
@@ -97,7 +93,7 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_grad(const Tensor& grad_out, const
                   "out: expected the result, which the gradient of the residual needs");
   const Norm norm(feats, mean, var, weight, bias, eps);
   const Tensor x = widen(feats), grad = widen(grad_out);
-  const std::optional<Tensor> y = widen_given(out);
+  const std::optional<Tensor> y = widen(out);
   const int64_t rows = x.size(0), channels = x.size(1);
   const Tensor buffers = slice_buffers(x);
   Tensor coefficients = empty(x, {cpu::kNormCoefficients, channels}, x.scalar_type());
