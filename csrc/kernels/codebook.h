@@ -9,6 +9,7 @@
 #pragma once
 
 #include "packing.h"
+#include "row_lists.h"
 
 namespace pointseg {
 
@@ -16,13 +17,9 @@ namespace pointseg {
 // run serves both directions: seen from the input, the tap of a pair is the mirrored one. Which row
 // of the packed weights a listed tap has is a table, one for each direction; -1: none, the tap is
 // not of the region.
-struct RegionLists {
-  const int64_t* row_starts;   // [rows + 1]
-  const int32_t* taps;         // [E] listed tap
-  const int32_t* neighbors;    // [E] row of the voxel at that tap
+struct RegionLists : RowLists {
   const int32_t* weight_rows;  // [listed taps]
   const int32_t* entry_ends;   // [entries] one past the last listed tap of an entry
-  int64_t num_rows;
   int64_t num_entries;
 };
 

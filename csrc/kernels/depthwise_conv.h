@@ -3,16 +3,9 @@
 #pragma once
 
 #include "packing.h"
+#include "row_lists.h"
 
 namespace pointseg {
-
-// For every output row its pairs as one run of the lists, in tap order.
-struct RowLists {
-  const int64_t* row_starts;  // [rows + 1]
-  const int32_t* taps;        // [E]
-  const int32_t* neighbors;   // [E] input row at that tap
-  int64_t num_rows;
-};
 
 // sum_k weight[k] * in[neighbor]. Rows of `in` are `stride` elements apart, those of the weight
 // `weight_stride`.

@@ -2,25 +2,11 @@
 #include "../../kernels/cpu/depthwise_conv.h"
 
 #include "../../kernels/cpu/row_slices.h"
+#include "region_lists.h"
 #include "storage.h"
 
 namespace pointseg {
 namespace {
-
-// What the lists say is not checked, pair by pair: `row_lists` has done that.
-RowLists check_lists(const Tensor& row_starts, const Tensor& taps, const Tensor& neighbors) {
-  check_matrix(row_starts, "row_starts", 1, ScalarType::Long);
-  check_matrix(taps, "taps", 1, ScalarType::Int);
-  check_matrix(neighbors, "neighbors", 1, ScalarType::Int);
-  STD_TORCH_CHECK(row_starts.size(0) > 0, "row_starts: expected rows + 1 elements, got none");
-  const int64_t rows = row_starts.size(0) - 1;
-  const int64_t* starts = cptr<int64_t>(row_starts);
-  STD_TORCH_CHECK(
-      taps.size(0) == neighbors.size(0) && starts[0] == 0 && starts[rows] == taps.size(0),
-      "row_starts, taps, neighbors: expected starts from 0 to the length of both, got ", starts[0],
-      " to ", starts[rows], ", ", taps.size(0), " and ", neighbors.size(0));
-  return {starts, cptr<int32_t>(taps), cptr<int32_t>(neighbors), rows};
-}
 
 // The lists of the swapped map are there for the backward pass alone, which finds them among the
 // inputs.
@@ -30,7 +16,7 @@ Tensor depthwise_conv(const Tensor& feats, const Tensor& weight, const Tensor& r
   const ScalarType dtype = feats.scalar_type();
   check_feats(feats, "feats");
   check_parameter(weight, "weight", 2, dtype);
-  const RowLists lists = check_lists(row_starts, taps, neighbors);
+  const RowLists lists = row_lists(row_starts, taps, neighbors);
   STD_TORCH_CHECK(weight.size(1) == feats.size(1), "weight: expected [K, ", feats.size(1),
                   "], got [", weight.size(0), ", ", weight.size(1), "]");
   const Tensor in = widen(feats), w = widen(weight);
@@ -51,7 +37,7 @@ Tensor depthwise_conv_weight_grad(const Tensor& feats, const Tensor& grad_out,
   check_feats(feats, "feats");
   check_matrix(grad_out, "grad_out", 2, feats.scalar_type());
   check_count(num_taps, "num_taps");
-  const RowLists lists = check_lists(row_starts, taps, neighbors);
+  const RowLists lists = row_lists(row_starts, taps, neighbors);
   const int64_t channels = feats.size(1);
   STD_TORCH_CHECK(grad_out.size(0) == lists.num_rows && grad_out.size(1) == channels,
                   "grad_out: expected [", lists.num_rows, ", ", channels, "], got [",

@@ -1,30 +1,38 @@
-// A region map as the codebook kernels take it.
+// Row lists and region maps as the kernels take them.
 #pragma once
 
 #include "../../kernels/codebook.h"
+#include "../../kernels/row_lists.h"
 #include "common.h"
 
 namespace pointseg {
 
-// Checks the arrays against each other; `weight_rows` is the table of one direction, into weights
-// of `num_weight_rows` rows. What a neighbour or a tap says is not checked, pair by pair:
+// Checks the arrays against each other. What they say is not checked, pair by pair: the op
 // `row_lists` has done that.
-inline RegionLists region_lists(const Tensor& row_starts, const Tensor& taps,
-                                const Tensor& neighbors, const Tensor& weight_rows,
-                                const Tensor& entry_ends, int64_t num_weight_rows) {
+inline RowLists row_lists(const Tensor& row_starts, const Tensor& taps, const Tensor& neighbors) {
   check_matrix(row_starts, "row_starts", 1, ScalarType::Long);
   check_matrix(taps, "taps", 1, ScalarType::Int);
   check_matrix(neighbors, "neighbors", 1, ScalarType::Int);
-  check_matrix(weight_rows, "weight_rows", 1, ScalarType::Int);
-  check_matrix(entry_ends, "entry_ends", 1, ScalarType::Int);
   STD_TORCH_CHECK(row_starts.size(0) > 0, "row_starts: expected rows + 1 elements, got none");
   STD_TORCH_CHECK(taps.size(0) == neighbors.size(0),
                   "taps and neighbors: expected equal lengths, got ", taps.size(0), " and ",
                   neighbors.size(0));
-  const int64_t rows = row_starts.size(0) - 1, listed = weight_rows.size(0);
+  const int64_t rows = row_starts.size(0) - 1;
   const int64_t* starts = cptr<int64_t>(row_starts);
   STD_TORCH_CHECK(starts[0] == 0 && starts[rows] == taps.size(0), "row_starts: expected 0 to ",
                   taps.size(0), ", got ", starts[0], " to ", starts[rows]);
+  return {starts, cptr<int32_t>(taps), cptr<int32_t>(neighbors), rows};
+}
+
+// The same for a codebook: `weight_rows` is the table of one direction, into weights of
+// `num_weight_rows` rows.
+inline RegionLists region_lists(const Tensor& row_starts, const Tensor& taps,
+                                const Tensor& neighbors, const Tensor& weight_rows,
+                                const Tensor& entry_ends, int64_t num_weight_rows) {
+  const RowLists lists = row_lists(row_starts, taps, neighbors);
+  check_matrix(weight_rows, "weight_rows", 1, ScalarType::Int);
+  check_matrix(entry_ends, "entry_ends", 1, ScalarType::Int);
+  const int64_t listed = weight_rows.size(0);
   const int32_t* table = cptr<int32_t>(weight_rows);
   for (int64_t tap = 0; tap < listed; ++tap)
     STD_TORCH_CHECK(table[tap] >= -1 && table[tap] < num_weight_rows, "weight_rows: tap ", tap,
@@ -33,9 +41,7 @@ inline RegionLists region_lists(const Tensor& row_starts, const Tensor& taps,
   for (int64_t entry = 0; entry < entry_ends.size(0); ++entry)
     STD_TORCH_CHECK(ends[entry] >= (entry ? ends[entry - 1] : 0) && ends[entry] <= listed,
                     "entry_ends: expected ascending numbers up to ", listed, ", got ", ends[entry]);
-  return {cptr<int64_t>(row_starts),  cptr<int32_t>(taps),       cptr<int32_t>(neighbors),
-          cptr<int32_t>(weight_rows), cptr<int32_t>(entry_ends), row_starts.size(0) - 1,
-          entry_ends.size(0)};
+  return {lists, cptr<int32_t>(weight_rows), cptr<int32_t>(entry_ends), entry_ends.size(0)};
 }
 
 }  // namespace pointseg

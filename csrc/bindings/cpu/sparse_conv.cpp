@@ -1,4 +1,5 @@
-// sparse_conv, sparse_conv_fused, sparse_conv_weight_grad: see pointseg/ops/sparse_conv.py for the contract.
+// sparse_conv, sparse_conv_fused, sparse_conv_weight_grad: see pointseg/ops/sparse_conv.py for the
+// contract.
 #include "../../kernels/cpu/sparse_conv.h"
 
 #include "map_pairs.h"
