@@ -11,6 +11,9 @@ import platform
 # Parameters of glibc's mallopt.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _TOP_PAD_BYTES = 64 * 2**20
+# Of the lists in which glibc keeps small freed blocks for their thread: how many each takes, and
+# the sizes of blocks that may be left over beside an aligned tensor.
+_CACHED_BLOCKS, _LEFTOVER_BYTES = 7, range(24, 136, 16)
 
 
 def cpu_name() -> str:
@@ -34,6 +37,23 @@ def keep_freed_memory() -> bool:
     """
     if platform.libc_ver()[0] != "glibc":
         return False
-    mallopt = ctypes.CDLL(None).mallopt
+    libc = ctypes.CDLL(None)
     settings = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _TOP_PAD: _TOP_PAD_BYTES}
-    return all(mallopt(name, value) == 1 for name, value in settings.items())
+    if not all(libc.mallopt(name, value) == 1 for name, value in settings.items()):
+        return False
+    _fill_cached_blocks(libc)
+    return True
+
+
+def _fill_cached_blocks(libc: ctypes.CDLL) -> None:
+    """Fill the lists of small freed blocks.
+
+    An aligned tensor is cut out of a larger block. What is left over at its ends goes to these
+    lists while they have room, and is missing when a tensor of the same size comes to the gap.
+    With full lists it becomes part of the gap again.
+    """
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.restype, libc.free.argtypes = None, [ctypes.c_void_p]
+    blocks = [libc.malloc(size) for size in _LEFTOVER_BYTES for _ in range(_CACHED_BLOCKS)]
+    for block in blocks:
+        libc.free(block)
