@@ -46,7 +46,12 @@ def test_plain_torch_computes_the_same() -> None:
     torch.manual_seed(0)
     coords = torch.randint(-9, 9, (900, 4), dtype=torch.int32)
     coords[:, 0] %= 2
-    grid = VoxelGrid(ops.voxelize(coords).coords)
+    voxels = ops.voxelize(coords)
+    for other, ours in zip(
+        plain_torch.voxelize(coords), (voxels.coords, voxels.inverse), strict=True
+    ):
+        torch.testing.assert_close(other, ours)
+    grid = VoxelGrid(voxels.coords)
     kmap = grid.kernel_map(KernelSpec(3))
     feats, weight = torch.randn(grid.num_voxels, 5), torch.randn(27, 5, 7)
     for pairs in (plain_torch.tap_pairs(kmap), plain_torch.kernel_map(grid, KernelSpec(3))):

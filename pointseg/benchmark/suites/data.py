@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pointseg.benchmark import plain_torch
 from pointseg.benchmark.inputs import Scene, room_points
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Options, check_equal
@@ -163,7 +164,8 @@ def voxel_rows(options: Options, cloud: PointCloud, voxel_size_m: float) -> Iter
 def torch_voxels(xyz: Tensor, voxel_size_m: float) -> tuple[Tensor, Tensor]:
     """Voxels and the voxel of each point by torch."""
     cells = torch.floor(xyz / voxel_size_m).int()
-    return torch.unique(cells, dim=0, return_inverse=True)
+    coords, inverse = plain_torch.voxelize(torch.nn.functional.pad(cells, (1, 0)))
+    return coords[:, 1:], inverse
 
 
 def numpy_voxels(xyz: Tensor, voxel_size_m: float) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,7 @@ def geometry_rows(options: Options, scene: Scene, grid: VoxelGrid) -> Iterator[R
             options,
             name,
             lambda: ops.voxelize(coords),
-            lambda: torch.unique(coords, dim=0, return_inverse=True, return_counts=True),
+            lambda: plain_torch.voxelize(coords),
         )
 
     def fresh() -> VoxelGrid:

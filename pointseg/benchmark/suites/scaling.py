@@ -86,10 +86,11 @@ Made = tuple[int, Callable[[], Any], Callable[[], Any], bool]
 
 
 def _voxelize(coords: Tensor, grid: VoxelGrid) -> Made:
-    def plain() -> Any:
-        return torch.unique(coords, dim=0, return_inverse=True, return_counts=True)
+    def ours() -> tuple[Tensor, Tensor]:
+        voxels = ops.voxelize(coords)
+        return voxels.coords, voxels.inverse
 
-    return coords.shape[0], lambda: ops.voxelize(coords), plain, False
+    return coords.shape[0], ours, lambda: plain_torch.voxelize(coords), True
 
 
 def _kernel_map(coords: Tensor, grid: VoxelGrid) -> Made:
