@@ -45,6 +45,17 @@ def keep_freed_memory() -> bool:
     return True
 
 
+def release_freed_memory() -> None:
+    """Give the system the memory of freed tensors that the process has kept; nothing without glibc.
+
+    Worth its time where work of another kind begins: tensors of other sizes do not fit the gaps.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.malloc_trim(0)
+        _fill_cached_blocks(libc)  # others have emptied them since
+
+
 def _fill_cached_blocks(libc: ctypes.CDLL) -> None:
     """Fill the lists of small freed blocks.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 BUDGET_S = 4.0
+NEW_PAGES = 1000  # that make a call slower than the others: 4 MiB
+MAX_EXTRA = 7
 COPY_BYTES = 2**29  # far above any cache
 
 
@@ -28,19 +31,33 @@ def threads(count: int) -> Iterator[None]:
 
 def timed(call: Callable[[], Any]) -> float:
     """Wall time of one call in seconds."""
-    start = time.perf_counter()
+    return _sample(call)[0]
+
+
+def _sample(call: Callable[[], Any]) -> tuple[float, int]:
+    """Wall time of one call in seconds, and the pages that the system had to hand out for it."""
+    faults, start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
     call()
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
 
 
 def median_ms(call: Callable[[], Any], repeats: int) -> float:
     """Median wall time of `call` in milliseconds, after one call to warm up.
 
     Calls that take long are repeated less often: about `BUDGET_S` seconds, but once at least.
+    Calls for which the system had to hand out more memory than for others do not count: the first
+    few may not find that of the call before. They are replaced, within twice the budget.
     """
     first = timed(call)
     count = max(1, min(repeats, int(BUDGET_S / first)))
-    return statistics.median(timed(call) for _ in range(count)) * 1e3
+    samples = [_sample(call) for _ in range(count)]
+    extra = min(MAX_EXTRA, 1 + int(2 * BUDGET_S / first))
+    while extra and sum(faults < NEW_PAGES for _, faults in samples) < count:
+        samples.append(_sample(call))
+        extra -= 1
+    fewest = min(faults for _, faults in samples)
+    return statistics.median(s for s, faults in samples if faults < fewest + NEW_PAGES) * 1e3
 
 
 def best_ms(call: Callable[[], Any], repeats: int, counts: Sequence[int]) -> float:

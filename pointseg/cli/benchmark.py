@@ -110,13 +110,12 @@ def _scaling(args: argparse.Namespace) -> int:
     for size in suite.sizes(options):
         coords, grid = suite.hall(size)
         head["scenes"][f"hall_{size}"] = report.scene_facts(HALL_VOXEL_SIZE_M, grid)
-        for problem in suite.problems(options, coords, grid):
-            for point in suite.measure(options, problem):
-                points.append(point)
-                _tell(
-                    f"{point.case} {point.size:,}: {point.engine}, {point.threads} threads, "
-                    f"{point.time_ms:.4g} ms, {point.memory_mib:.4g} MiB"
-                )
+        for point in suite.measure(options, coords, grid):
+            points.append(point)
+            _tell(
+                f"{point.case} {point.size:,}: {point.engine}, {point.threads} threads, "
+                f"{point.time_ms:.4g} ms, {point.memory_mib:.4g} MiB"
+            )
     if not points:
         raise _nothing_matches(args)
     lines = list(scaling.fits(points))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from pointseg.benchmark.inputs import HALL_VOXEL_SIZE_M, hall_points
 from pointseg.benchmark.scaling import OURS, PLAIN, Point
 from pointseg.benchmark.suites.cases import Options, check_equal
 from pointseg.benchmark.timing import median_ms, peak_mib, threads
+from pointseg.machine import release_freed_memory
 from pointseg.ops import voxelize_points
 from pointseg.sparse import KernelSpec, VoxelGrid, cubes
 
@@ -24,23 +25,6 @@ PLAIN_UP_TO = 300_000  # voxels; above, plain torch takes minutes and gigabytes
 CUBE3 = KernelSpec(3)
 REGIONS = cubes(2, 1, 3)
 HEADS = 8
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One case at one size.
-
-    Attributes:
-        case, size: of its points.
-        ours, plain: the two ways; None where plain torch is left out.
-        comparable: whether both return tensors, which are to agree.
-    """
-
-    case: str
-    size: int
-    ours: Callable[[], Any]
-    plain: Callable[[], Any] | None
-    comparable: bool = True
 
 
 def hall(num_voxels: int) -> tuple[Tensor, VoxelGrid]:
@@ -56,32 +40,39 @@ def sizes(options: Options) -> tuple[int, ...]:
     return QUICK_SIZES if options.quick else SIZES
 
 
-def measure(options: Options, problem: Problem) -> Iterator[Point]:
+def measure(options: Options, coords: Tensor, grid: VoxelGrid) -> Iterator[Point]:
+    """Points of all wanted cases at one size, of which one holds memory at a time."""
+    for case, make in MAKERS.items():
+        if options.wants(case):
+            yield from _points(options, case, *make(coords, copy.copy(grid)), _plain_too(grid))
+
+
+def _points(
+    options: Options,
+    case: str,
+    size: int,
+    ours: Callable[[], Any],
+    plain: Callable[[], Any],
+    comparable: bool,
+    plain_too: bool,
+) -> Iterator[Point]:
     """Points of both ways with one thread and with all, once their results are found to agree."""
-    if problem.plain is not None and problem.comparable:
-        for a, b in zip(problem.ours(), problem.plain(), strict=True):
-            check_equal(problem.case, a, b)
-    for engine, call in ((OURS, problem.ours), (PLAIN, problem.plain)):
-        if call is None:
-            continue
+    release_freed_memory()  # that of other cases and of making the inputs
+    if plain_too and comparable:
+        for a, b in zip(ours(), plain(), strict=True):
+            check_equal(case, a, b)
+    for engine, call in ((OURS, ours), (PLAIN, plain)) if plain_too else ((OURS, ours),):
         for count in options.other_threads:
             with threads(count):
                 time_ms, memory_mib = median_ms(call, options.repeats), peak_mib(call)
-            yield Point(problem.case, engine, count, problem.size, time_ms, memory_mib)
-
-
-def problems(options: Options, coords: Tensor, grid: VoxelGrid) -> Iterator[Problem]:
-    """The cases that are wanted, one after the other: only one holds memory at a time."""
-    for case, make in MAKERS.items():
-        if options.wants(case):
-            size, ours, plain, comparable = make(coords, grid)
-            yield Problem(case, size, ours, plain if _plain_too(grid) else None, comparable)
+            yield Point(case, engine, count, size, time_ms, memory_mib)
 
 
 def _plain_too(grid: VoxelGrid) -> bool:
     return grid.num_voxels < 1.1 * PLAIN_UP_TO  # a hall has about the voxels asked for
 
 
+# size, ours, plain torch, and whether both return tensors, which are to agree
 Made = tuple[int, Callable[[], Any], Callable[[], Any], bool]
 
 
