@@ -45,6 +45,7 @@ def measure(options: Options, coords: Tensor, grid: VoxelGrid) -> Iterator[Point
     for case, make in MAKERS.items():
         if options.wants(case):
             yield from _points(options, case, *make(coords, copy.copy(grid)), _plain_too(grid))
+            release_freed_memory()
 
 
 def _points(
@@ -57,7 +58,7 @@ def _points(
     plain_too: bool,
 ) -> Iterator[Point]:
     """Points of both ways with one thread and with all, once their results are found to agree."""
-    release_freed_memory()  # that of other cases and of making the inputs
+    release_freed_memory()  # that of making the inputs
     if plain_too and comparable:
         for a, b in zip(ours(), plain(), strict=True):
             check_equal(case, a, b)
