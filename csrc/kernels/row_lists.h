@@ -5,7 +5,8 @@
 
 namespace pointseg {
 
-// For every output row its pairs as one run of the lists, in tap order.
+// For every output row its pairs as one run of the lists, in tap order (of a mirrored map in
+// descending order).
 struct RowLists {
   const int64_t* row_starts;  // [rows + 1]
   const int32_t* taps;        // [E]

@@ -2,7 +2,7 @@
 #include "../../kernels/cpu/depthwise_conv.h"
 
 #include "../../kernels/cpu/row_slices.h"
-#include "region_lists.h"
+#include "row_lists.h"
 #include "storage.h"
 
 namespace pointseg {

@@ -110,6 +110,30 @@ constexpr int64_t place(int v, int64_t last) {
   return v == V - 1 ? last : int64_t{v} * S::kWidth;
 }
 
+// Packs the weights of all taps for panels of sums T: `kDepth` input channels side by side in every
+// lane, of which `in_channels` is a multiple.
+template <typename T, int kDepth, typename W>
+void pack_panels(const W* weight, int64_t num_taps, int64_t in_channels, int64_t out_channels,
+                 int64_t stride_tap, int64_t stride_in, int64_t stride_out, W* packed,
+                 const Parallel& parallel) {
+  const int64_t size = packed_size<T>(in_channels, out_channels);
+  parallel.tasks(num_taps, [&](int64_t tap) {
+    W* to = packed + tap * size;
+    over_panels<T>(out_channels, [&]<class S, int V>(const Panel& panel) {
+      for (int64_t ci = 0; ci < in_channels; ci += kDepth)
+        for (int v = 0; v < V; ++v, to += kDepth * S::kWidth) {
+          const int64_t at = place<S, V>(v, panel.last);
+          const W* from =
+              weight + tap * stride_tap + ci * stride_in + (panel.first + at) * stride_out;
+          const int64_t there = kDepth * std::min<int64_t>(S::kWidth, panel.valid - at);
+          for (int64_t j = 0; j < there; ++j)
+            to[j] = from[j % kDepth * stride_in + j / kDepth * stride_out];
+          std::fill(to + there, to + kDepth * S::kWidth, W(0));
+        }
+    });
+  });
+}
+
 // All pairs of one (block, tap) against one panel.
 template <class Tile, class S, int V, typename T, typename In>
 void conv_panel(const ConvArgs<T, In>& a, int64_t begin, int64_t end, const In* weight,

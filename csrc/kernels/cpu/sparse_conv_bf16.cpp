@@ -10,27 +10,6 @@
 namespace pointseg::cpu::POINTSEG_ISA {
 namespace {
 
-void pack(const uint16_t* weight, int64_t num_taps, int64_t in_channels, int64_t out_channels,
-          int64_t stride_tap, int64_t stride_in, int64_t stride_out, uint16_t* packed,
-          const Parallel& parallel) {
-  const int64_t size = packed_size<float>(in_channels, out_channels);
-  parallel.tasks(num_taps, [&](int64_t tap) {
-    uint16_t* to = packed + tap * size;
-    over_panels<float>(out_channels, [&]<class S, int V>(const Panel& panel) {
-      for (int64_t ci = 0; ci < in_channels; ci += 2)
-        for (int v = 0; v < V; ++v, to += 2 * S::kWidth) {
-          const int64_t at = place<S, V>(v, panel.last);
-          const uint16_t* from =
-              weight + tap * stride_tap + ci * stride_in + (panel.first + at) * stride_out;
-          const int64_t there = std::min<int64_t>(S::kWidth, panel.valid - at);
-          std::fill(to, to + 2 * S::kWidth, uint16_t{0});
-          for (int64_t j = 0; j < 2 * there; ++j)
-            to[j] = from[j % 2 * stride_in + j / 2 * stride_out];
-        }
-    });
-  });
-}
-
 struct DotTile {
   // Two bfloat16 of a row, for every lane.
   template <class S>
@@ -84,6 +63,8 @@ void forward(const ConvArgs<float, uint16_t>& a, const uint16_t* packed, const P
 
 }  // namespace
 
-Bf16ConvKernels bf16_conv_kernels() { return {packed_size<float>, pack, forward}; }
+Bf16ConvKernels bf16_conv_kernels() {
+  return {packed_size<float>, pack_panels<float, 2, uint16_t>, forward};
+}
 
 }  // namespace pointseg::cpu::POINTSEG_ISA

@@ -12,27 +12,6 @@ namespace {
 constexpr int64_t kGradCacheBytes = 256 * 1024;
 constexpr int64_t kPrefetchPairs = 8;
 
-template <typename T>
-void pack(const T* weight, int64_t num_taps, int64_t in_channels, int64_t out_channels,
-          int64_t stride_tap, int64_t stride_in, int64_t stride_out, T* packed,
-          const Parallel& parallel) {
-  const int64_t size = packed_size<T>(in_channels, out_channels);
-  parallel.tasks(num_taps, [&](int64_t tap) {
-    T* to = packed + tap * size;
-    over_panels<T>(out_channels, [&]<class S, int V>(const Panel& panel) {
-      for (int64_t ci = 0; ci < in_channels; ++ci)
-        for (int v = 0; v < V; ++v, to += S::kWidth) {
-          const int64_t at = place<S, V>(v, panel.last);
-          const T* from =
-              weight + tap * stride_tap + ci * stride_in + (panel.first + at) * stride_out;
-          const int64_t there = std::min<int64_t>(S::kWidth, panel.valid - at);
-          for (int64_t j = 0; j < there; ++j) to[j] = from[j * stride_out];
-          std::fill(to + there, to + S::kWidth, T(0));
-        }
-    });
-  });
-}
-
 struct FmaTile {
   template <class S, int R, int V, typename T>
   static void run(const T* const* in, T* const* out, int64_t last, const T* weight,
@@ -150,7 +129,7 @@ void weight_grad(const WeightGradArgs<T>& a, T* buffers, T* grad_weight, const P
 
 template <typename T>
 ConvKernels<T> table() {
-  return {packed_size<T>, pack<T>, forward<T>, weight_grad<T>};
+  return {packed_size<T>, pack_panels<T, 1, T>, forward<T>, weight_grad<T>};
 }
 
 }  // namespace

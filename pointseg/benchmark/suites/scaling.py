@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,6 +28,22 @@ REGIONS = cubes(2, 1, 3)
 HEADS = 8
 
 
+@dataclass(frozen=True)
+class Work:
+    """What one case does at one size.
+
+    Attributes:
+        size: voxels, or points.
+        ours, plain: the two ways.
+        comparable: whether both return tensors, which are to agree.
+    """
+
+    size: int
+    ours: Callable[[], Any]
+    plain: Callable[[], Any]
+    comparable: bool = True
+
+
 def hall(num_voxels: int) -> tuple[Tensor, VoxelGrid]:
     """Coordinates of points, int32 [P, 4], and the grid of their voxels."""
     points = hall_points(num_voxels)
@@ -42,65 +59,58 @@ def sizes(options: Options) -> tuple[int, ...]:
 
 def measure(options: Options, coords: Tensor, grid: VoxelGrid) -> Iterator[Point]:
     """Points of all wanted cases at one size, of which one holds memory at a time."""
+    engines = (OURS, PLAIN) if _plain_too(grid) else (OURS,)
     for case, make in MAKERS.items():
         if options.wants(case):
-            yield from _points(options, case, *make(coords, copy.copy(grid)), _plain_too(grid))
+            yield from _points(options, case, make(coords, copy.copy(grid)), engines)
             release_freed_memory()
 
 
-def _points(
-    options: Options,
-    case: str,
-    size: int,
-    ours: Callable[[], Any],
-    plain: Callable[[], Any],
-    comparable: bool,
-    plain_too: bool,
-) -> Iterator[Point]:
-    """Points of both ways with one thread and with all, once their results are found to agree."""
+def _points(options: Options, case: str, work: Work, engines: tuple[str, ...]) -> Iterator[Point]:
+    """Points of one case with one thread and with all, once results are found to agree."""
     release_freed_memory()  # that of making the inputs
-    if plain_too and comparable:
-        for a, b in zip(ours(), plain(), strict=True):
+    calls = {OURS: work.ours, PLAIN: work.plain}
+    if PLAIN in engines and work.comparable:
+        for a, b in zip(work.ours(), work.plain(), strict=True):
             check_equal(case, a, b)
-    for engine, call in ((OURS, ours), (PLAIN, plain)) if plain_too else ((OURS, ours),):
+    for engine in engines:
+        call = calls[engine]
         for count in options.other_threads:
             with threads(count):
                 time_ms, memory_mib = median_ms(call, options.repeats), peak_mib(call)
-            yield Point(case, engine, count, size, time_ms, memory_mib)
+            yield Point(case, engine, count, work.size, time_ms, memory_mib)
 
 
 def _plain_too(grid: VoxelGrid) -> bool:
     return grid.num_voxels < 1.1 * PLAIN_UP_TO  # a hall has about the voxels asked for
 
 
-# size, ours, plain torch, and whether both return tensors, which are to agree
-Made = tuple[int, Callable[[], Any], Callable[[], Any], bool]
-
-
-def _voxelize(coords: Tensor, grid: VoxelGrid) -> Made:
+def _voxelize(coords: Tensor, grid: VoxelGrid) -> Work:
     def ours() -> tuple[Tensor, Tensor]:
         voxels = ops.voxelize(coords)
         return voxels.coords, voxels.inverse
 
-    return coords.shape[0], ours, lambda: plain_torch.voxelize(coords), True
+    return Work(coords.shape[0], ours, lambda: plain_torch.voxelize(coords))
 
 
-def _kernel_map(coords: Tensor, grid: VoxelGrid) -> Made:
+def _kernel_map(coords: Tensor, grid: VoxelGrid) -> Work:
     def ours() -> Any:
         return VoxelGrid(grid.coords).kernel_map(CUBE3)
 
-    return grid.num_voxels, ours, lambda: plain_torch.kernel_map(grid, CUBE3), False
+    return Work(
+        grid.num_voxels, ours, lambda: plain_torch.kernel_map(grid, CUBE3), comparable=False
+    )
 
 
-def _conv_forward(coords: Tensor, grid: VoxelGrid) -> Made:
+def _conv_forward(coords: Tensor, grid: VoxelGrid) -> Work:
     return _layer(grid, (32, 32), ops.sparse_conv, plain_torch.sparse_conv, backward=False)
 
 
-def _conv_both(coords: Tensor, grid: VoxelGrid) -> Made:
+def _conv_both(coords: Tensor, grid: VoxelGrid) -> Work:
     return _layer(grid, (32, 32), ops.sparse_conv, plain_torch.sparse_conv, backward=True)
 
 
-def _depthwise(coords: Tensor, grid: VoxelGrid) -> Made:
+def _depthwise(coords: Tensor, grid: VoxelGrid) -> Work:
     return _layer(grid, (64,), ops.depthwise_conv, plain_torch.depthwise_conv, backward=False)
 
 
@@ -110,7 +120,7 @@ def _layer(
     our_function: Callable[..., Tensor],
     plain_function: Callable[..., Tensor],
     backward: bool,
-) -> Made:
+) -> Work:
     generator = torch.Generator().manual_seed(0)
     kmap = grid.kernel_map(CUBE3)
     pairs = plain_torch.tap_pairs(kmap) if _plain_too(grid) else []
@@ -123,15 +133,14 @@ def _layer(
         out = function(*inputs, *rest)
         return (out.detach(), *(torch.autograd.grad(out, inputs, grad) if backward else ()))
 
-    return (
+    return Work(
         grid.num_voxels,
         lambda: call(our_function, kmap),
         lambda: call(plain_function, pairs, kmap.num_out),
-        True,
     )
 
 
-def _attention(coords: Tensor, grid: VoxelGrid) -> Made:
+def _attention(coords: Tensor, grid: VoxelGrid) -> Work:
     generator = torch.Generator().manual_seed(0)
     rmap = grid.region_map(REGIONS)
     v = torch.randn(grid.num_voxels, 64, generator=generator)
@@ -139,15 +148,14 @@ def _attention(coords: Tensor, grid: VoxelGrid) -> Made:
     choice = logits.softmax(dim=2)
     weight = torch.randn(REGIONS.num_taps, 64, generator=generator)
     entries = plain_torch.entry_pairs(grid, REGIONS) if _plain_too(grid) else []
-    return (
+    return Work(
         grid.num_voxels,
         lambda: (ops.codebook_attention(v, choice, weight, rmap),),
         lambda: (plain_torch.codebook_attention(v, choice, weight, entries),),
-        True,
     )
 
 
-MAKERS: dict[str, Callable[[Tensor, VoxelGrid], Made]] = {
+MAKERS: dict[str, Callable[[Tensor, VoxelGrid], Work]] = {
     "voxelize": _voxelize,
     "kernel_map_k3": _kernel_map,
     "conv_fwd_C32": _conv_forward,
