@@ -38,6 +38,7 @@ compare: build/.native-cpu
 build: native
 
 test: $(VENV)/.installed-all native
+	$(BIN)/python csrc/native_build.py
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-all

@@ -1,8 +1,9 @@
-"""Build of the compiled part: two shared libraries on the LibTorch stable ABI, without CPython.
+"""Build of the compiled part: shared libraries on the LibTorch stable ABI, without CPython.
 
 ``_C.so`` holds the CPU kernels and every operator schema, ``_C_cuda.so`` the CUDA kernels and their
-registrations. Objects lie under ``build/native`` and are compiled again only when their source, a
-header it includes or their command line changes. See ``csrc/README.md``.
+registrations. ``_C_emulated.so``, which is for tests and never installed, holds the CUDA kernels
+compiled for emulated threads. Objects lie under ``build/native`` and are compiled again only when
+their source, a header they include or their command line changes. See ``csrc/README.md``.
 """
 
 from __future__ import annotations
@@ -48,10 +49,13 @@ BF16_FLAGS = [*X86_ISAS["avx512"], "-mavx512bf16"]
 
 CUDA_ARCHS = ("80", "86", "89", "90")
 CUDA_PTX = "90"  # newer GPUs compile this at load time
-CUDA_FLAGS = [
-    *(f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in CUDA_ARCHS),
-    f"-gencode=arch=compute_{CUDA_PTX},code=compute_{CUDA_PTX}",
-    *("-Xptxas", "-v", "--expt-relaxed-constexpr", "-cudart", "static"),
+CUDA_FLAGS = ["-Xptxas", "-v", "--expt-relaxed-constexpr", "-cudart", "static"]
+
+# What is compiled for emulated threads: the CUDA sources, and the threads.
+EMULATED = ("kernels/cuda/*.cu", "bindings/cuda/*.cpp", "kernels/emulated/*.cpp")
+EMULATED_FLAGS = [
+    *("-std=c++20", "-O2", "-DNDEBUG", TORCH_TARGET, *HOST),
+    *("-Wall", "-Wextra", "-DPOINTSEG_EMULATED", "-x", "c++"),
 ]
 
 
@@ -148,6 +152,30 @@ def cpu_objects(include: Path) -> list[Object]:
     return sorted(objects, key=lambda item: item.rank)
 
 
+def architecture_flags() -> list[str]:
+    """What to generate code for: all of CUDA_ARCHS, or those named by POINTSEG_CUDA_ARCHS."""
+    chosen = os.environ.get("POINTSEG_CUDA_ARCHS", "")
+    archs = chosen.split(",") if chosen else list(CUDA_ARCHS)
+    if not set(archs) <= set(CUDA_ARCHS):
+        raise BuildError(
+            f"POINTSEG_CUDA_ARCHS must be some of {','.join(CUDA_ARCHS)}, got {chosen!r}"
+        )
+    machine_code = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
+    if chosen:
+        return machine_code
+    return [*machine_code, f"-gencode=arch=compute_{CUDA_PTX},code=compute_{CUDA_PTX}"]
+
+
+def emulated_objects(include: Path) -> list[Object]:
+    compiler = shlex.split(os.environ.get("CXX", "g++"))
+    command = (*compiler, *EMULATED_FLAGS, "-I", str(CSRC), "-isystem", str(include))
+    objects = []
+    for source in sorted(path for pattern in EMULATED for path in CSRC.glob(pattern)):
+        stem = "emulated-" + "-".join(source.relative_to(CSRC).with_suffix("").parts)
+        objects.append(Object(source, BUILD_DIR / f"{stem}.o", command))
+    return objects
+
+
 def cuda_objects(nvcc: Path, include: Path) -> list[Object]:
     # nvcc compiles the bindings too: it knows where its own headers are.
     host = ["-Xcompiler", ",".join([*HOST, "-Wall"])]
@@ -155,7 +183,7 @@ def cuda_objects(nvcc: Path, include: Path) -> list[Object]:
     objects = []
     for folder in ("kernels", "bindings"):
         for source in sorted(CSRC.glob(f"{folder}/cuda/*.c[pu]*")):
-            flags = CUDA_FLAGS if source.suffix == ".cu" else []
+            flags = [*architecture_flags(), *CUDA_FLAGS] if source.suffix == ".cu" else []
             stem = "cuda-" + "-".join(source.relative_to(CSRC).with_suffix("").parts)
             objects.append(Object(source, BUILD_DIR / f"{stem}.o", (*base, *flags)))
     return objects
@@ -268,6 +296,18 @@ def build_cpu() -> Path:
     return library
 
 
+def build_emulated() -> Path:
+    """Build ``_C_emulated.so`` and return its path under ``build/native``."""
+    include, lib = torch_paths()
+    with build_lock():
+        objects = emulated_objects(include)
+        changed = compile_all(objects)
+        library = BUILD_DIR / "_C_emulated.so"
+        compiler = shlex.split(os.environ.get("CXX", "g++"))
+        link(library, objects, [*compiler, f"-L{lib}", "-ltorch_cpu"], changed)
+    return library
+
+
 def build_cuda() -> Path:
     """Build ``_C_cuda.so`` and return its path under ``build/native``.
 
@@ -296,3 +336,10 @@ def install(library: Path, target: Path) -> None:
     partial = target.with_suffix(f".{os.getpid()}.partial")
     shutil.copyfile(library, partial)
     os.replace(partial, target)
+
+
+if __name__ == "__main__":  # python csrc/native_build.py: the library that tests need beside ours
+    try:
+        build_emulated()
+    except BuildError as error:
+        raise SystemExit(str(error)) from error

@@ -14,6 +14,10 @@ import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGE_DIR = Path(__file__).resolve().parent
 MINIMUM_TORCH = (2, 10)
@@ -121,6 +125,11 @@ def is_loaded() -> bool:
 def problem() -> str | None:
     """Return the one sentence that says why the compiled part is not there; None where it is."""
     return CPU.problem
+
+
+def uses_cuda_kernels(device: torch.device) -> bool:
+    """Whether operators on `device` run the CUDA kernels, which read some maps in another form."""
+    return device.type == "cuda"
 
 
 def require() -> None:

@@ -26,6 +26,15 @@ settings.load_profile("repeatable")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+def pytest_addoption(parser: Any) -> None:
+    parser.addoption(
+        "--kernels",
+        default="",
+        help="kernels that the tests of operators run on: some of cpu,emulated,cuda; by default "
+        "cpu,emulated, and cuda where there is a GPU",
+    )
+
+
 def _folder(variable: str, holds: str) -> Path:
     value = os.environ.get(variable)
     if not value:

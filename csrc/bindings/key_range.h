@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "kernels/packing.h"
+#include "../kernels/packing.h"
 
 namespace pointseg {
 

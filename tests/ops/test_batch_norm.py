@@ -133,6 +133,7 @@ def test_autocast_keeps_parameters_and_their_gradients_in_float32() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.cpu_kernels
 def test_compiled_training_moves_the_running_statistics() -> None:
     given = arguments(300, 4)
     eager = {name: value.clone() for name, value in given.items()}

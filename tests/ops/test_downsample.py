@@ -84,6 +84,7 @@ def test_bad_arguments_and_opcheck() -> None:
     torch.library.opcheck(torch.ops.pointseg.downsample_map.default, arguments)
 
 
+@pytest.mark.cpu_kernels
 def test_same_for_any_number_of_threads() -> None:
     _, keys = sorted_voxels(scenes.surface_voxels(30_000, seed=4))
     before = torch.get_num_threads()

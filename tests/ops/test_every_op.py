@@ -74,6 +74,7 @@ def test_half_storage_accumulates_in_float32(case: Case, dtype: torch.dtype) -> 
 
 @every_case
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.cpu_kernels
 def test_same_bits_twice_and_for_any_number_of_threads(
     case: Case, dtype: torch.dtype, restore_threads: None
 ) -> None:
@@ -85,6 +86,21 @@ def test_same_bits_twice_and_for_any_number_of_threads(
     for other in results[1:]:
         for first, second in zip(results[0], other, strict=True):
             assert torch.equal(first, second)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_same_bits_whatever_the_order_of_threads(
+    case: Case, dtype: torch.dtype, kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU runs threads and blocks in any order; emulated ones run forward, then backward."""
+    results = []
+    for order in ("ascending", "descending"):
+        monkeypatch.setenv("POINTSEG_EMULATED_ORDER", order)
+        problem = case.build(MEDIUM, dtype)
+        results.append(run(problem.function, problem.inputs))
+    for first, second in zip(*results, strict=True):
+        assert torch.equal(first, second)
 
 
 @every_case
@@ -137,6 +153,7 @@ def test_no_gradient_is_computed_where_none_is_asked(case: Case) -> None:
 
 @every_case
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.cpu_kernels
 def test_compiles_as_one_graph(case: Case) -> None:
     problem = case.build(MEDIUM, torch.float32)
     torch.compiler.reset()

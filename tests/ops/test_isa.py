@@ -13,6 +13,8 @@ import torch
 from tests.ops import scenes
 from tests.ops.isa_worker import results
 
+pytestmark = pytest.mark.cpu_kernels
+
 ROOT = Path(__file__).resolve().parents[2]
 ISAS = ("baseline", "avx2", "avx512", "avx512_bf16")
 

@@ -179,6 +179,7 @@ def test_large_grid_agrees_with_search_by_key(spec: KernelSpec) -> None:
     assert torch.equal(kmap.neighbors().long(), table)
 
 
+@pytest.mark.cpu_kernels
 def test_same_bits_for_any_number_of_threads() -> None:
     coords = scenes.surface_voxels(12_000, seed=5, num_scenes=2)
     results = []

@@ -46,6 +46,7 @@ def test_half_vectors_are_compared_in_float32(dtype: torch.dtype) -> None:
     assert torch.equal(ops.vector_quantize(z, codes), ops.vector_quantize(z.float(), codes))
 
 
+@pytest.mark.cpu_kernels
 def test_same_for_any_number_of_threads_and_empty() -> None:
     z, codes = scenes.randn(5_000, 3, 4, seed=1), scenes.randn(3, 6, 4, seed=2)
     threads = torch.get_num_threads()

@@ -61,6 +61,7 @@ def test_large_input_over_the_whole_range_of_coordinates() -> None:
     assert torch.equal(found.inverse, reference.inverse)
 
 
+@pytest.mark.cpu_kernels
 def test_same_bits_for_any_number_of_threads() -> None:
     coords = scenes.surface_voxels(50_000, seed=1) // 2
     results = []

@@ -2,7 +2,8 @@
 #include "../../kernels/cpu/batch_norm.h"
 
 #include "../../kernels/cpu/row_slices.h"
-#include "storage.h"
+#include "../storage.h"
+#include "common.h"
 
 namespace pointseg {
 namespace {

@@ -2,8 +2,9 @@
 #include "../../kernels/cpu/codebook_attention.h"
 
 #include "../../kernels/cpu/row_slices.h"
+#include "../storage.h"
+#include "common.h"
 #include "region_lists.h"
-#include "storage.h"
 
 namespace pointseg {
 namespace {
@@ -47,7 +48,7 @@ Tensor codebook_attention(const Tensor& values, const Tensor& choice, const Tens
                           const Tensor& weight_rows, const Tensor&, const Tensor& entry_ends) {
   const Attention a(
       values, "values", choice, weight,
-      region_lists(row_starts, taps, neighbors, weight_rows, entry_ends, weight.size(0)));
+      host_region_lists(row_starts, taps, neighbors, weight_rows, entry_ends, weight.size(0)));
   Tensor packed = torch::stable::empty_like(a.weight);
   Tensor out = empty(a.values, {values.size(0), values.size(1)}, a.values.scalar_type());
   THO_DISPATCH_V2(a.values.scalar_type(), "codebook_attention", AT_WRAP([&]() {
@@ -64,9 +65,9 @@ Tensor codebook_attention_values_grad(const Tensor& grad_out, const Tensor& choi
                                       const Tensor& taps, const Tensor& neighbors,
                                       const Tensor& mirrored_weight_rows,
                                       const Tensor& entry_ends) {
-  const Attention a(
-      grad_out, "grad_out", choice, weight,
-      region_lists(row_starts, taps, neighbors, mirrored_weight_rows, entry_ends, weight.size(0)));
+  const Attention a(grad_out, "grad_out", choice, weight,
+                    host_region_lists(row_starts, taps, neighbors, mirrored_weight_rows, entry_ends,
+                                      weight.size(0)));
   Tensor packed = torch::stable::empty_like(a.weight);
   Tensor grad = empty(a.values, {grad_out.size(0), grad_out.size(1)}, a.values.scalar_type());
   THO_DISPATCH_V2(a.values.scalar_type(), "codebook_attention_values_grad", AT_WRAP([&]() {
@@ -84,7 +85,7 @@ std::tuple<Tensor, Tensor> codebook_attention_choice_weight_grad(
     const Tensor& weight_rows, const Tensor& entry_ends) {
   const Attention a(
       values, "values", choice, weight,
-      region_lists(row_starts, taps, neighbors, weight_rows, entry_ends, weight.size(0)));
+      host_region_lists(row_starts, taps, neighbors, weight_rows, entry_ends, weight.size(0)));
   check_matrix(grad_out, "grad_out", 2, values.scalar_type());
   STD_TORCH_CHECK(grad_out.size(0) == values.size(0) && grad_out.size(1) == values.size(1),
                   "grad_out: expected [", values.size(0), ", ", values.size(1), "], got [",

@@ -2,8 +2,9 @@
 #include "../../kernels/cpu/codebook_logits.h"
 
 #include "../../kernels/cpu/row_slices.h"
+#include "../storage.h"
+#include "common.h"
 #include "region_lists.h"
-#include "storage.h"
 
 namespace pointseg {
 namespace {
@@ -26,7 +27,7 @@ Tensor codebook_logits(const Tensor& queries, const Tensor& scale, const Tensor&
                        const Tensor& taps, const Tensor& neighbors, const Tensor& weight_rows,
                        const Tensor&, const Tensor& entry_ends) {
   const RegionLists lists =
-      region_lists(row_starts, taps, neighbors, weight_rows, entry_ends, scale.size(0));
+      host_region_lists(row_starts, taps, neighbors, weight_rows, entry_ends, scale.size(0));
   check_groups(queries, "queries", lists);
   check_scale(scale, queries);
   const Tensor q = widen(queries), s = widen(scale);
@@ -45,8 +46,8 @@ Tensor codebook_logits_queries_grad(const Tensor& grad_logits, const Tensor& sca
                                     const Tensor& row_starts, const Tensor& taps,
                                     const Tensor& neighbors, const Tensor& mirrored_weight_rows,
                                     const Tensor& entry_ends) {
-  const RegionLists lists =
-      region_lists(row_starts, taps, neighbors, mirrored_weight_rows, entry_ends, scale.size(0));
+  const RegionLists lists = host_region_lists(row_starts, taps, neighbors, mirrored_weight_rows,
+                                              entry_ends, scale.size(0));
   check_groups(grad_logits, "grad_logits", lists);
   check_scale(scale, grad_logits);
   STD_TORCH_CHECK(grad_logits.size(1) == lists.num_entries, "grad_logits: expected ",
@@ -69,7 +70,7 @@ Tensor codebook_logits_scale_grad(const Tensor& queries, const Tensor& grad_logi
                                   const Tensor& taps, const Tensor& neighbors,
                                   const Tensor& weight_rows, const Tensor& entry_ends) {
   const RegionLists lists =
-      region_lists(row_starts, taps, neighbors, weight_rows, entry_ends, num_weight_rows);
+      host_region_lists(row_starts, taps, neighbors, weight_rows, entry_ends, num_weight_rows);
   check_groups(queries, "queries", lists);
   check_matrix(grad_logits, "grad_logits", 3, queries.scalar_type());
   check_count(num_weight_rows, "num_weight_rows");

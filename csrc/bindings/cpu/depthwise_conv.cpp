@@ -2,8 +2,9 @@
 #include "../../kernels/cpu/depthwise_conv.h"
 
 #include "../../kernels/cpu/row_slices.h"
+#include "../storage.h"
+#include "common.h"
 #include "row_lists.h"
-#include "storage.h"
 
 namespace pointseg {
 namespace {
@@ -16,7 +17,7 @@ Tensor depthwise_conv(const Tensor& feats, const Tensor& weight, const Tensor& r
   const ScalarType dtype = feats.scalar_type();
   check_feats(feats, "feats");
   check_parameter(weight, "weight", 2, dtype);
-  const RowLists lists = row_lists(row_starts, taps, neighbors);
+  const RowLists lists = host_row_lists(row_starts, taps, neighbors);
   STD_TORCH_CHECK(weight.size(1) == feats.size(1), "weight: expected [K, ", feats.size(1),
                   "], got [", weight.size(0), ", ", weight.size(1), "]");
   const Tensor in = widen(feats), w = widen(weight);
@@ -37,7 +38,7 @@ Tensor depthwise_conv_weight_grad(const Tensor& feats, const Tensor& grad_out,
   check_feats(feats, "feats");
   check_matrix(grad_out, "grad_out", 2, feats.scalar_type());
   check_count(num_taps, "num_taps");
-  const RowLists lists = row_lists(row_starts, taps, neighbors);
+  const RowLists lists = host_row_lists(row_starts, taps, neighbors);
   const int64_t channels = feats.size(1);
   STD_TORCH_CHECK(grad_out.size(0) == lists.num_rows && grad_out.size(1) == channels,
                   "grad_out: expected [", lists.num_rows, ", ", channels, "], got [",

@@ -2,8 +2,9 @@
 #include "../../kernels/cpu/downsample.h"
 
 #include "../../kernels/packing.h"
+#include "../storage.h"
+#include "common.h"
 #include "map_groups.h"
-#include "storage.h"
 
 namespace pointseg {
 namespace {
@@ -59,7 +60,7 @@ std::tuple<Tensor, Tensor, Tensor> downsample_map(const Tensor& keys,
                            num_coarse,
                            fine_stride,
                            size};
-  std::vector<int64_t> counts(cpu::num_blocks(num_coarse) * size * size * size);
+  std::vector<int64_t> counts(num_blocks(num_coarse) * size * size * size);
   cpu::count_children(map, counts.data());
   Groups groups = place_groups(keys, counts, size * size * size);
   Tensor in_rows = empty(keys, {num_fine}, ScalarType::Int);

@@ -3,7 +3,8 @@
 #include "../../kernels/cpu/interpolate.h"
 
 #include "../../kernels/cpu/group_rows.h"
-#include "storage.h"
+#include "../storage.h"
+#include "common.h"
 
 namespace pointseg {
 namespace {

@@ -7,9 +7,10 @@
 #include <utility>
 
 #include "../../kernels/packing.h"
+#include "../map_pairs.h"
+#include "../storage.h"
+#include "common.h"
 #include "map_groups.h"
-#include "map_pairs.h"
-#include "storage.h"
 
 namespace pointseg {
 namespace {
@@ -45,9 +46,9 @@ struct Columns {
 };
 
 // The pairs of `pairs`, whose groups are of any output rows, grouped by block of `num_out` rows.
-std::tuple<Tensor, Tensor, Tensor> regroup(const Tensor& like, const cpu::MapPairs& pairs,
+std::tuple<Tensor, Tensor, Tensor> regroup(const Tensor& like, const MapPairs& pairs,
                                            int64_t num_pairs, int64_t num_out) {
-  const int64_t blocks = cpu::num_blocks(num_out);
+  const int64_t blocks = num_blocks(num_out);
   std::vector<int64_t> counts(blocks * pairs.num_taps);
   cpu::count_regrouped(pairs, blocks, counts.data(), torch_threads());
   Groups groups = place_groups(like, counts, pairs.num_taps);
@@ -94,7 +95,7 @@ std::tuple<Tensor, Tensor, Tensor> searched_map(const Tensor& in_keys, const Ten
                               columns.columns.data(),
                               static_cast<int64_t>(columns.columns.size()),
                               num_taps};
-  std::vector<int64_t> counts(cpu::num_blocks(search.num_out) * num_taps);
+  std::vector<int64_t> counts(num_blocks(search.num_out) * num_taps);
   cpu::count_pairs(search, counts.data(), torch_threads());
   Groups groups = place_groups(in_keys, counts, num_taps);
   Tensor in_rows = empty(in_keys, {groups.num_pairs}, ScalarType::Int);
@@ -109,7 +110,7 @@ std::tuple<Tensor, Tensor, Tensor> mirrored_map(const Tensor& keys, const Halves
   const auto num_upper = static_cast<int64_t>(halves.upper.size());
   const auto [half_in, half_out, half_segments] =
       searched_map(keys, keys, halves.upper_offsets.data(), num_upper);
-  const cpu::MapPairs half = map_pairs(half_in, half_out, half_segments);
+  const MapPairs half = map_pairs(half_in, half_out, half_segments);
   const cpu::MirroredTaps taps{
       halves.upper.data(), halves.lower.data(), num_upper, halves.centre, num_taps, keys.size(0)};
   std::vector<int64_t> counts(half.num_blocks * num_taps, 0);
@@ -150,7 +151,7 @@ std::tuple<Tensor, Tensor, Tensor> kernel_map(const Tensor& in_keys,
 
 std::tuple<Tensor, Tensor, Tensor> swap_kernel_map(const Tensor& in_rows, const Tensor& out_rows,
                                                    const Tensor& segments, int64_t num_in) {
-  const cpu::MapPairs map = map_pairs(in_rows, out_rows, segments);
+  const MapPairs map = map_pairs(in_rows, out_rows, segments);
   check_count(num_in, "num_in");
   for (int64_t pair = 0; pair < in_rows.size(0); ++pair)
     STD_TORCH_CHECK(map.in_rows[pair] >= 0 && map.in_rows[pair] < num_in, "in_rows: row ",

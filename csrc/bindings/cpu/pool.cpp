@@ -2,8 +2,9 @@
 #include "../../kernels/cpu/pool.h"
 
 #include "../../kernels/reduce.h"
-#include "map_pairs.h"
-#include "storage.h"
+#include "../map_pairs.h"
+#include "../storage.h"
+#include "common.h"
 
 namespace pointseg {
 namespace {
@@ -23,7 +24,7 @@ std::tuple<Tensor, Tensor> pool(const Tensor& feats, const Tensor& in_rows, cons
   check_feats(feats, "feats");
   check_count(num_out, "num_out");
   const Reduce reduce = pool_mode(mode);
-  const cpu::MapPairs map = map_pairs(in_rows, out_rows, segments);
+  const MapPairs map = map_pairs(in_rows, out_rows, segments);
   const int64_t channels = feats.size(1);
   const Parallel parallel = torch_threads();
   const Tensor in = widen(feats);
@@ -61,7 +62,7 @@ Tensor pool_backward(const Tensor& grad_out, const Tensor& saved, const Tensor& 
   check_matrix(saved, "saved", reduce == Reduce::max ? 2 : 1, ScalarType::Int);
   STD_TORCH_CHECK(saved.size(0) == grad_out.size(0), "saved: expected ", grad_out.size(0),
                   " rows, got ", saved.size(0));
-  const cpu::MapPairs map = map_pairs(in_rows, out_rows, segments);
+  const MapPairs map = map_pairs(in_rows, out_rows, segments);
   const int64_t channels = grad_out.size(1);
   const Parallel parallel = torch_threads();
   const Tensor grad = widen(grad_out);

@@ -1,8 +1,9 @@
 // row_lists: see pointseg/ops/row_lists.py for the contract.
 #include "../../kernels/cpu/row_lists.h"
 
-#include "map_pairs.h"
-#include "storage.h"
+#include "../map_pairs.h"
+#include "../storage.h"
+#include "common.h"
 
 namespace pointseg {
 namespace {
@@ -10,7 +11,7 @@ namespace {
 std::tuple<Tensor, Tensor, Tensor> row_lists(const Tensor& in_rows, const Tensor& out_rows,
                                              const Tensor& segments, int64_t num_in,
                                              int64_t num_out) {
-  const cpu::MapPairs map = map_pairs(in_rows, out_rows, segments, num_out);
+  const MapPairs map = map_pairs(in_rows, out_rows, segments, num_out);
   check_count(num_in, "num_in");
   const int64_t num_listed = out_rows.size(0);
   for (int64_t i = 0; i < map.num_blocks * map.num_taps; ++i)

@@ -1,26 +1,18 @@
-// Row lists as the kernels take them.
+// Row lists in host memory, where their ends can be looked at.
 #pragma once
 
-#include "../../kernels/row_lists.h"
-#include "common.h"
+#include "../row_lists.h"
 
 namespace pointseg {
 
-// Checks the arrays against each other. What they say is not checked, pair by pair: the op
-// `row_lists` has done that.
-inline RowLists row_lists(const Tensor& row_starts, const Tensor& taps, const Tensor& neighbors) {
-  check_matrix(row_starts, "row_starts", 1, ScalarType::Long);
-  check_matrix(taps, "taps", 1, ScalarType::Int);
-  check_matrix(neighbors, "neighbors", 1, ScalarType::Int);
-  STD_TORCH_CHECK(row_starts.size(0) > 0, "row_starts: expected rows + 1 elements, got none");
-  STD_TORCH_CHECK(taps.size(0) == neighbors.size(0),
-                  "taps and neighbors: expected equal lengths, got ", taps.size(0), " and ",
-                  neighbors.size(0));
-  const int64_t rows = row_starts.size(0) - 1;
-  const int64_t* starts = cptr<int64_t>(row_starts);
-  STD_TORCH_CHECK(starts[0] == 0 && starts[rows] == taps.size(0), "row_starts: expected 0 to ",
-                  taps.size(0), ", got ", starts[0], " to ", starts[rows]);
-  return {starts, cptr<int32_t>(taps), cptr<int32_t>(neighbors), rows};
+inline RowLists host_row_lists(const Tensor& row_starts, const Tensor& taps,
+                               const Tensor& neighbors) {
+  const RowLists lists = row_lists(row_starts, taps, neighbors);
+  const int64_t* starts = lists.row_starts;
+  STD_TORCH_CHECK(starts[0] == 0 && starts[lists.num_rows] == taps.size(0),
+                  "row_starts: expected 0 to ", taps.size(0), ", got ", starts[0], " to ",
+                  starts[lists.num_rows]);
+  return lists;
 }
 
 }  // namespace pointseg

@@ -2,7 +2,8 @@
 #include "../../kernels/cpu/scatter_reduce.h"
 
 #include "../../kernels/cpu/group_rows.h"
-#include "storage.h"
+#include "../storage.h"
+#include "common.h"
 
 namespace pointseg {
 namespace {

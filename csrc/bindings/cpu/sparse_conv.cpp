@@ -2,8 +2,9 @@
 // contract.
 #include "../../kernels/cpu/sparse_conv.h"
 
-#include "map_pairs.h"
-#include "storage.h"
+#include "../map_pairs.h"
+#include "../storage.h"
+#include "common.h"
 
 namespace pointseg {
 namespace {
@@ -24,7 +25,7 @@ Tensor sparse_conv_fused(const Tensor& feats, const Tensor& weight,
   const ScalarType dtype = feats.scalar_type();
   check_feats(feats, "feats");
   check_weight(weight, dtype);
-  const cpu::MapPairs map = map_pairs(in_rows, out_rows, segments, num_out);
+  const MapPairs map = map_pairs(in_rows, out_rows, segments, num_out);
   const int64_t in_channels = feats.size(1), out_channels = weight.size(2);
   STD_TORCH_CHECK(weight.size(0) == map.num_taps && weight.size(1) == in_channels,
                   "weight: expected [", map.num_taps, ", ", in_channels, ", C_out], got [",
@@ -86,7 +87,7 @@ Tensor sparse_conv_weight_grad(const Tensor& feats, const Tensor& grad_out, cons
   check_feats(grad_out, "grad_out");
   STD_TORCH_CHECK(feats.scalar_type() == grad_out.scalar_type(),
                   "grad_out: expected the dtype of feats");
-  const cpu::MapPairs map = map_pairs(in_rows, out_rows, segments, grad_out.size(0));
+  const MapPairs map = map_pairs(in_rows, out_rows, segments, grad_out.size(0));
   const Tensor in = widen(feats), grad = widen(grad_out);
   const int64_t in_channels = feats.size(1), out_channels = grad_out.size(1);
   const cpu::GradSplit split =

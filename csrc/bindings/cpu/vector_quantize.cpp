@@ -1,7 +1,8 @@
 // vector_quantize: see pointseg/ops/vector_quantize.py for the contract.
 #include "../../kernels/cpu/vector_quantize.h"
 
-#include "storage.h"
+#include "../storage.h"
+#include "common.h"
 
 namespace pointseg {
 namespace {

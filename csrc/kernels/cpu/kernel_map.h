@@ -1,20 +1,12 @@
-// Kernel maps: for every output voxel and every tap of a kernel, the input voxel that lies there.
-//
-// The map is a list of pairs (input row, output row), grouped by block of `kBlockRows` output rows
-// and, inside a block, by tap: the pairs of output row o are those of block o / kBlockRows. No
-// output row occurs twice in one group. So a kernel that walks one block at a time may write its
-// rows without locks, and add to them in an order that no number of threads changes.
+// Search for the pairs of kernel maps, see `map_pairs.h`.
 #pragma once
 
 #include <cstdint>
 
+#include "../map_pairs.h"
 #include "../parallel.h"
 
 namespace pointseg::cpu {
-
-constexpr int64_t kBlockRows = 2048;
-
-inline int64_t num_blocks(int64_t num_rows) { return (num_rows + kBlockRows - 1) / kBlockRows; }
 
 // The taps of one kernel that share (dx, dy): one search along z serves them all.
 struct TapColumn {
@@ -40,15 +32,6 @@ void count_pairs(const MapSearch& search, int64_t* counts, const Parallel& paral
 // Writes the pairs. begins [blocks, taps] says where those of each group begin.
 void fill_pairs(const MapSearch& search, const int64_t* begins, int32_t* in_rows, int32_t* out_rows,
                 const Parallel& parallel);
-
-// A map, blocks ascending. `segments` may leave out pairs of the lists.
-struct MapPairs {
-  const int32_t* in_rows;
-  const int32_t* out_rows;
-  const int64_t* segments;  // [blocks, taps, 2]: begin and end of each group
-  int64_t num_blocks;
-  int64_t num_taps;
-};
 
 // A symmetric kernel on one grid: pair (i, o) of a tap is pair (o, i) of its mirror, so half of the
 // taps are searched for, those with offsets above zero.

@@ -1,15 +1,14 @@
 // A kernel map as the kernels take it.
 #pragma once
 
-#include "../../kernels/cpu/kernel_map.h"
+#include "../kernels/map_pairs.h"
 #include "common.h"
 
 namespace pointseg {
 
 // Checks the arrays against each other. What they say is not checked, pair by pair: `kernel_map`
 // has made them.
-inline cpu::MapPairs map_pairs(const Tensor& in_rows, const Tensor& out_rows,
-                               const Tensor& segments) {
+inline MapPairs map_pairs(const Tensor& in_rows, const Tensor& out_rows, const Tensor& segments) {
   check_matrix(in_rows, "in_rows", 1, ScalarType::Int);
   check_matrix(out_rows, "out_rows", 1, ScalarType::Int);
   check_matrix(segments, "segments", 3, ScalarType::Long);
@@ -22,13 +21,12 @@ inline cpu::MapPairs map_pairs(const Tensor& in_rows, const Tensor& out_rows,
 }
 
 // The same for an op that writes `num_out` rows, block by block.
-inline cpu::MapPairs map_pairs(const Tensor& in_rows, const Tensor& out_rows,
-                               const Tensor& segments, int64_t num_out) {
+inline MapPairs map_pairs(const Tensor& in_rows, const Tensor& out_rows, const Tensor& segments,
+                          int64_t num_out) {
   STD_TORCH_CHECK(num_out >= 0, "num_out: expected a count, got ", num_out);
-  const cpu::MapPairs map = map_pairs(in_rows, out_rows, segments);
-  STD_TORCH_CHECK(map.num_blocks == cpu::num_blocks(num_out), "segments: expected ",
-                  cpu::num_blocks(num_out), " blocks for ", num_out, " output rows, got ",
-                  map.num_blocks);
+  const MapPairs map = map_pairs(in_rows, out_rows, segments);
+  STD_TORCH_CHECK(map.num_blocks == num_blocks(num_out), "segments: expected ", num_blocks(num_out),
+                  " blocks for ", num_out, " output rows, got ", map.num_blocks);
   return map;
 }
 

@@ -1,9 +1,9 @@
-// Launcher of the voxel key kernel: see voxel_keys in pointseg/ops/voxelize.py for the contract.
+// Launchers of voxel_keys and voxelize: see pointseg/ops/voxelize.py for the contract.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <cstdint>
+
+#include "stream.h"
 
 namespace pointseg::cuda {
 
@@ -11,6 +11,6 @@ namespace pointseg::cuda {
 constexpr int64_t kOutsideRange = -1;
 
 // keys[i] = packed key of row i of coords, int32 [num_rows, 4].
-cudaError_t voxel_keys(const int32_t* coords, int64_t num_rows, int64_t* keys, cudaStream_t stream);
+Status voxel_keys(const int32_t* coords, int64_t num_rows, int64_t* keys, Stream stream);
 
 }  // namespace pointseg::cuda
