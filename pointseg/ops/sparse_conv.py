@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pointseg.ops._arguments import check_parameter, swapped_arrays
+from pointseg.ops._arguments import check_parameter
 from pointseg.ops._common import PairMap, autocast, check_feats, native, register
 
 
@@ -43,15 +43,15 @@ def sparse_conv(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | Non
         [N_out, C_out], dtype of `feats`, or of autocast where it is on.
     """
     feats = _check(feats, weight, kmap, bias)
+    wants_grad = feats.requires_grad and torch.is_grad_enabled()
     result: Tensor = native("sparse_conv")(
         feats.contiguous(),
         weight,
         None if bias is None else bias.contiguous(),
-        kmap.in_rows,
-        kmap.out_rows,
-        kmap.segments,
+        map_arrays(kmap),
         kmap.num_out,
-        *swapped_arrays(kmap, feats),
+        map_arrays(kmap.transposed()) if wants_grad else [],
+        _ALGORITHM,
     )
     return result
 
@@ -97,12 +97,20 @@ def sparse_conv_fused(
         None if bias is None else bias.contiguous(),
         residual,
         relu,
-        kmap.in_rows,
-        kmap.out_rows,
-        kmap.segments,
+        map_arrays(kmap),
         kmap.num_out,
+        _ALGORITHM,
     )
     return result
+
+
+# The only one of the CPU.
+_ALGORITHM = 0
+
+
+def map_arrays(kmap: PairMap) -> list[Tensor]:
+    """A map as the kernels read it."""
+    return [kmap.in_rows, kmap.out_rows, kmap.segments]
 
 
 def _check(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | None) -> Tensor:
@@ -170,13 +178,10 @@ def _forward_fake(
     feats: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    in_rows: Tensor,
-    out_rows: Tensor,
-    segments: Tensor,
+    map: list[Tensor],
     num_out: int,
-    swapped_in_rows: Tensor | None,
-    swapped_out_rows: Tensor | None,
-    swapped_segments: Tensor | None,
+    swapped: list[Tensor],
+    algorithm: int,
 ) -> Tensor:
     return feats.new_empty(num_out, weight.shape[2])
 
@@ -187,46 +192,54 @@ def _fused_fake(
     bias: Tensor | None,
     residual: Tensor | None,
     relu: bool,
-    in_rows: Tensor,
-    out_rows: Tensor,
-    segments: Tensor,
+    map: list[Tensor],
     num_out: int,
+    algorithm: int,
 ) -> Tensor:
     return feats.new_empty(num_out, weight.shape[2])
 
 
-def _weight_grad_fake(
-    feats: Tensor, grad_out: Tensor, in_rows: Tensor, out_rows: Tensor, segments: Tensor
-) -> Tensor:
+def _weight_grad_fake(feats: Tensor, grad_out: Tensor, map: list[Tensor], algorithm: int) -> Tensor:
     dtype = torch.float64 if feats.dtype == torch.float64 else torch.float32
-    return feats.new_empty(segments.shape[1], feats.shape[1], grad_out.shape[1], dtype=dtype)
+    num_taps = map[2].shape[1]
+    return feats.new_empty(num_taps, feats.shape[1], grad_out.shape[1], dtype=dtype)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    feats, weight, bias, in_rows, out_rows, segments, _, *swapped = inputs
+    feats, weight, bias, arrays, _, swapped, _ = inputs
     ctx.bias_dtype = None if bias is None else bias.dtype
-    ctx.save_for_backward(feats, weight, in_rows, out_rows, segments, *swapped)
+    ctx.num_arrays = len(arrays)
+    ctx.save_for_backward(feats, weight, *arrays, *swapped)
 
 
-def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-    feats, weight, in_rows, out_rows, segments, *swapped = ctx.saved_tensors
+def _backward(ctx: Any, grad_out: Tensor) -> tuple[Any, ...]:
+    feats, weight, *saved = ctx.saved_tensors
+    arrays, swapped = saved[: ctx.num_arrays], saved[ctx.num_arrays :]
     grad_out = grad_out.contiguous()
     grad_feats = grad_weight = grad_bias = None
     if ctx.needs_input_grad[0]:
-        if swapped[0] is None:
+        if not swapped:
             raise RuntimeError(
                 "sparse_conv: the gradient of feats needs the swapped map as an input"
             )
         grad_feats = torch.ops.pointseg.sparse_conv(
-            grad_out, weight.transpose(1, 2), None, *swapped, feats.shape[0], None, None, None
+            grad_out, weight.transpose(1, 2), None, swapped, feats.shape[0], [], _ALGORITHM
         )
     if ctx.needs_input_grad[1]:
         grad_weight = torch.ops.pointseg.sparse_conv_weight_grad(
-            feats, grad_out, in_rows, out_rows, segments
+            feats, grad_out, arrays, _ALGORITHM
         ).to(weight.dtype)
     if ctx.needs_input_grad[2]:
         grad_bias = grad_out.sum(0, dtype=ctx.bias_dtype)
-    return (grad_feats, grad_weight, grad_bias, *([None] * 7))
+    return (
+        grad_feats,
+        grad_weight,
+        grad_bias,
+        [None] * len(arrays),
+        None,
+        [None] * len(swapped),
+        None,
+    )
 
 
 register("sparse_conv", _forward_fake, _backward, _setup_context)

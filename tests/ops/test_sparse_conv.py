@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pointseg import ops
-from pointseg.ops.sparse_conv import sparse_conv_fused_reference
+from pointseg.ops.sparse_conv import map_arrays, sparse_conv_fused_reference
 from pointseg.sparse import KernelMap, KernelSpec, VoxelGrid
 from tests.ops import oracle, scenes
 from tests.ops.large import in_double, map_of_far_rows, near_rows, untouched_zeros
@@ -282,8 +282,7 @@ def test_fused_ends_with_sum_and_relu(
     expected = sparse_conv_fused_reference(*arguments[:2], kmap, *arguments[2:], relu)
     assert out.dtype == dtype
     scenes.assert_close(out.double(), expected, {8: 1e-13, 4: 1e-6, 2: 8e-3}[out.element_size()])
-    arrays = (kmap.in_rows, kmap.out_rows, kmap.segments, kmap.num_out)
-    call = (feats, weight, bias, residual, relu, *arrays)
+    call = (feats, weight, bias, residual, relu, map_arrays(kmap), kmap.num_out, 0)
     torch.library.opcheck(torch.ops.pointseg.sparse_conv_fused.default, call)
 
 
@@ -315,8 +314,7 @@ def test_gradient_of_weights_in_one_and_in_many_slices() -> None:
         kmap = VoxelGrid(scenes.surface_voxels(num_voxels, seed=2)).kernel_map(KernelSpec(3))
         feats = scenes.randn(kmap.num_in, channels, seed=1)
         grad_out = scenes.randn(kmap.num_out, channels, seed=2)
-        arrays = (kmap.in_rows, kmap.out_rows, kmap.segments)
-        grad = torch.ops.pointseg.sparse_conv_weight_grad(feats, grad_out, *arrays)
+        grad = torch.ops.pointseg.sparse_conv_weight_grad(feats, grad_out, map_arrays(kmap), 0)
         for tap in range(27):
             in_rows, out_rows = kmap.pairs(tap)
             scenes.assert_close(grad[tap], feats[in_rows].T @ grad_out[out_rows], 1e-12)

@@ -18,14 +18,26 @@ void check_weight(const Tensor& weight, ScalarType feats) {
                   "weight: expected dtype ", feats, ", got ", weight.scalar_type());
 }
 
+// The CPU has one algorithm, and reads a map as pair lists.
+void check_algorithm(int64_t algorithm) {
+  STD_TORCH_CHECK(algorithm == 0, "algorithm: expected 0 on the CPU, got ", algorithm);
+}
+
+MapPairs listed_pairs(const std::vector<Tensor>& arrays, int64_t num_out) {
+  STD_TORCH_CHECK(arrays.size() == 3, "map: expected in_rows, out_rows and segments, got ",
+                  arrays.size(), " tensors");
+  return map_pairs(arrays[0], arrays[1], arrays[2], num_out);
+}
+
 Tensor sparse_conv_fused(const Tensor& feats, const Tensor& weight,
                          const std::optional<Tensor>& bias, const std::optional<Tensor>& residual,
-                         bool relu, const Tensor& in_rows, const Tensor& out_rows,
-                         const Tensor& segments, int64_t num_out) {
+                         bool relu, const std::vector<Tensor>& arrays, int64_t num_out,
+                         int64_t algorithm) {
   const ScalarType dtype = feats.scalar_type();
   check_feats(feats, "feats");
   check_weight(weight, dtype);
-  const MapPairs map = map_pairs(in_rows, out_rows, segments, num_out);
+  const MapPairs map = listed_pairs(arrays, num_out);
+  check_algorithm(algorithm);
   const int64_t in_channels = feats.size(1), out_channels = weight.size(2);
   STD_TORCH_CHECK(weight.size(0) == map.num_taps && weight.size(1) == in_channels,
                   "weight: expected [", map.num_taps, ", ", in_channels, ", C_out], got [",
@@ -74,20 +86,19 @@ Tensor sparse_conv_fused(const Tensor& feats, const Tensor& weight,
 
 // The swapped map is there for the backward pass alone, which finds it among the inputs.
 Tensor sparse_conv(const Tensor& feats, const Tensor& weight, const std::optional<Tensor>& bias,
-                   const Tensor& in_rows, const Tensor& out_rows, const Tensor& segments,
-                   int64_t num_out, const std::optional<Tensor>&, const std::optional<Tensor>&,
-                   const std::optional<Tensor>&) {
-  return sparse_conv_fused(feats, weight, bias, std::nullopt, false, in_rows, out_rows, segments,
-                           num_out);
+                   const std::vector<Tensor>& arrays, int64_t num_out, const std::vector<Tensor>&,
+                   int64_t algorithm) {
+  return sparse_conv_fused(feats, weight, bias, std::nullopt, false, arrays, num_out, algorithm);
 }
 
-Tensor sparse_conv_weight_grad(const Tensor& feats, const Tensor& grad_out, const Tensor& in_rows,
-                               const Tensor& out_rows, const Tensor& segments) {
+Tensor sparse_conv_weight_grad(const Tensor& feats, const Tensor& grad_out,
+                               const std::vector<Tensor>& arrays, int64_t algorithm) {
   check_feats(feats, "feats");
   check_feats(grad_out, "grad_out");
   STD_TORCH_CHECK(feats.scalar_type() == grad_out.scalar_type(),
                   "grad_out: expected the dtype of feats");
-  const MapPairs map = map_pairs(in_rows, out_rows, segments, grad_out.size(0));
+  const MapPairs map = listed_pairs(arrays, grad_out.size(0));
+  check_algorithm(algorithm);
   const Tensor in = widen(feats), grad = widen(grad_out);
   const int64_t in_channels = feats.size(1), out_channels = grad_out.size(1);
   const cpu::GradSplit split =
@@ -107,15 +118,14 @@ Tensor sparse_conv_weight_grad(const Tensor& feats, const Tensor& grad_out, cons
 
 STABLE_TORCH_LIBRARY_FRAGMENT(pointseg, m) {
   m.def(
-      "sparse_conv(Tensor feats, Tensor weight, Tensor? bias, Tensor in_rows, Tensor out_rows, "
-      "Tensor segments, SymInt num_out, Tensor? swapped_in_rows, Tensor? swapped_out_rows, "
-      "Tensor? swapped_segments) -> Tensor");
+      "sparse_conv(Tensor feats, Tensor weight, Tensor? bias, Tensor[] map, SymInt num_out, "
+      "Tensor[] swapped, int algorithm) -> Tensor");
   m.def(
       "sparse_conv_fused(Tensor feats, Tensor weight, Tensor? bias, Tensor? residual, bool relu, "
-      "Tensor in_rows, Tensor out_rows, Tensor segments, SymInt num_out) -> Tensor");
+      "Tensor[] map, SymInt num_out, int algorithm) -> Tensor");
   m.def(
-      "sparse_conv_weight_grad(Tensor feats, Tensor grad_out, Tensor in_rows, Tensor out_rows, "
-      "Tensor segments) -> Tensor");
+      "sparse_conv_weight_grad(Tensor feats, Tensor grad_out, Tensor[] map, int algorithm) -> "
+      "Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(pointseg, CPU, m) {
