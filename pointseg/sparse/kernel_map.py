@@ -77,18 +77,23 @@ class KernelMap:
                 arrays = (self.in_rows, self.out_rows, self.groups(self.spec.mirror))
             else:
                 arrays = swap_kernel_map(self.in_rows, self.out_rows, self.segments, self.num_in)
-            back = weakref.ref(self)
-            # Turned around, a tap has as many pairs, and so has its mirror.
-            swapped = KernelMap(
-                self.spec,
-                self.num_out,
-                self.num_in,
-                *arrays,
-                _tap_pairs=self._tap_pairs,
-                _origin=back,
-            )
-            self._swapped.append(swapped)
+            self._keep_transposed(*arrays)
         return self._swapped[0]
+
+    def _keep_transposed(self, in_rows: Tensor, out_rows: Tensor, segments: Tensor) -> None:
+        swapped = KernelMap(
+            self.spec,
+            self.num_out,
+            self.num_in,
+            in_rows,
+            out_rows,
+            segments,
+            # Turned around, a tap has as many pairs, and so has its mirror.
+            _tap_pairs=self._tap_pairs,
+            _num_pairs=self._num_pairs,
+            _origin=weakref.ref(self),
+        )
+        self._swapped.append(swapped)
 
     def _is_mirrored(self) -> bool:
         whole = self.num_taps == self.spec.num_taps
@@ -115,7 +120,6 @@ class KernelMap:
         if any(low >= high for low, high in zip(taps, taps[1:], strict=False)):
             raise ValueError(f"taps: expected ascending indices, each once, got {list(taps)}")
         mirrored = self.transposed()
-        counts, total = [self.tap_pairs()[list(taps)]], self.pairs_of(taps)
         selected = KernelMap(
             self.spec,
             self.num_in,
@@ -123,21 +127,10 @@ class KernelMap:
             self.in_rows,
             self.out_rows,
             self.groups(taps),
-            _tap_pairs=counts,
-            _num_pairs=total,
+            _tap_pairs=[self.tap_pairs()[list(taps)]],
+            _num_pairs=self.pairs_of(taps),
         )
-        swapped = KernelMap(
-            self.spec,
-            self.num_out,
-            self.num_in,
-            mirrored.in_rows,
-            mirrored.out_rows,
-            mirrored.groups(taps),
-            _tap_pairs=counts,
-            _num_pairs=total,
-            _origin=weakref.ref(selected),
-        )
-        selected._swapped.append(swapped)
+        selected._keep_transposed(mirrored.in_rows, mirrored.out_rows, mirrored.groups(taps))
         return selected
 
     def groups(self, taps: Sequence[int]) -> Tensor:
