@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -30,6 +30,7 @@ class PairMap(Protocol):
     @property
     def num_out(self) -> int: ...
     def transposed(self) -> PairMap: ...
+    def tap_pairs(self) -> Tensor: ...
     def pairs(self, tap: int) -> tuple[Tensor, Tensor]: ...
     def row_lists(self) -> RowLists: ...
 
@@ -77,6 +78,14 @@ def native(name: str) -> Callable[..., Any]:
     _native.require()
     operator: Callable[..., Any] = getattr(torch.ops.pointseg, name)
     return operator
+
+
+def table(values: Iterable[float], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Constants on a device. From pinned memory, so that nobody waits for the copy."""
+    host = torch.tensor(list(values), dtype=dtype)
+    if device.type != "cuda":
+        return host.to(device)
+    return host.pin_memory().to(device, non_blocking=True)
 
 
 def check_feats(

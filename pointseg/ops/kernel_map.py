@@ -32,14 +32,15 @@ def kernel_map(
 
     Args:
         in_keys, out_keys: int64, ascending packed coordinates of both grids (``voxel_keys``).
-        offsets: int32 [K, 3], in units of the finest voxel: stride and dilation are multiplied in.
+        offsets: int [K, 3] in host memory, in units of the finest voxel: stride and dilation are
+            multiplied in.
         in_order, out_order: int32, row of each sorted voxel; None where rows are sorted.
 
     Returns: in_rows int32 [E], out_rows int32 [E], segments int64 [blocks, K, 2] (begin and end
         of a group).
     """
     in_rows, out_rows, segments = native("kernel_map")(
-        in_keys, in_order, out_keys, out_order, offsets.to(torch.int32).contiguous()
+        in_keys, in_order, out_keys, out_order, offsets.flatten().tolist()
     )
     return in_rows, out_rows, segments
 
@@ -76,11 +77,11 @@ def _kernel_map_fake(
     in_order: Tensor | None,
     out_keys: Tensor,
     out_order: Tensor | None,
-    offsets: Tensor,
+    offsets: list[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
     pairs = torch.library.get_ctx().new_dynamic_size()
     rows = in_keys.new_empty(pairs, dtype=torch.int32)
-    segments = in_keys.new_empty(num_blocks(out_keys.shape[0]), offsets.shape[0], 2)
+    segments = in_keys.new_empty(num_blocks(out_keys.shape[0]), len(offsets) // 3, 2)
     return rows, torch.empty_like(rows), segments
 
 

@@ -31,7 +31,12 @@ class RowLists(NamedTuple):
 
 
 def row_lists(
-    in_rows: Tensor, out_rows: Tensor, segments: Tensor, num_in: int, num_out: int
+    in_rows: Tensor,
+    out_rows: Tensor,
+    segments: Tensor,
+    num_in: int,
+    num_out: int,
+    num_pairs: int,
 ) -> RowLists:
     """Sort the pairs of a kernel map by output row.
 
@@ -39,10 +44,13 @@ def row_lists(
         in_rows, out_rows: int32 [E], segments: int64 [blocks, T, 2]: a map as `kernel_map` gives
             it; its groups may leave pairs out.
         num_in, num_out: rows of input and output.
+        num_pairs: of all groups together. Given, so that no device is asked for it.
 
-    Raises: RuntimeError for a row that is not there, or a pair outside the block of its output row.
+    Raises: RuntimeError where the groups are not for `num_out` rows; on the CPU also for a row that
+        is not there, a pair outside the block of its output row, or another number of pairs.
     """
-    return RowLists(*native("row_lists")(in_rows, out_rows, segments, num_in, num_out))
+    arrays = native("row_lists")(in_rows, out_rows, segments, num_in, num_out, num_pairs)
+    return RowLists(*arrays)
 
 
 def row_lists_reference(
@@ -62,9 +70,14 @@ def row_lists_reference(
 
 
 def _fake(
-    in_rows: Tensor, out_rows: Tensor, segments: Tensor, num_in: int, num_out: int
+    in_rows: Tensor,
+    out_rows: Tensor,
+    segments: Tensor,
+    num_in: int,
+    num_out: int,
+    num_pairs: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    taps = in_rows.new_empty(torch.library.get_ctx().new_dynamic_size())
+    taps = in_rows.new_empty(num_pairs)
     return segments.new_empty(num_out + 1), taps, torch.empty_like(taps)
 
 

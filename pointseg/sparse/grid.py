@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pointseg import _native
 from pointseg.ops import Coarser, downsample, downsample_map, kernel_map, voxel_keys
 from pointseg.ops.voxelize import check_coords, sort_keys
 from pointseg.sparse.kernel_map import KernelMap
 from pointseg.sparse.plan import GeometryPlan
+from pointseg.sparse.prepare import find_at_once
 from pointseg.sparse.region import Region, RegionSet
 from pointseg.sparse.region_map import RegionMap
 from pointseg.sparse.spec import KernelSpec
@@ -139,13 +141,14 @@ class VoxelGrid:
         if factor == 1:
             return self
         if factor not in self._coarser:
-            stride = self.stride * factor
-            found = downsample(self.sorted_keys, stride)
-            self._parents[factor] = found
-            self._coarser[factor] = VoxelGrid._sorted(
-                found.coords, found.keys, stride, self.num_scenes
-            )
+            self._keep_coarser(factor, downsample(self.sorted_keys, self.stride * factor))
         return self._coarser[factor]
+
+    def _keep_coarser(self, factor: int, found: Coarser) -> None:
+        self._parents[factor] = found
+        self._coarser[factor] = VoxelGrid._sorted(
+            found.coords, found.keys, self.stride * factor, self.num_scenes
+        )
 
     def kernel_map(self, kernel: KernelSpec | Region) -> KernelMap:
         """The map of a kernel from this grid to ``self.downsample(stride)``. Found once.
@@ -181,6 +184,8 @@ class VoxelGrid:
     def prepare(self, plan: GeometryPlan) -> VoxelGrid:
         """Build every coarser grid and every map, both ways, that a network has declared.
 
+        On a GPU with one host synchronisation, and the result is that of access on demand.
+
         Args:
             plan: (stride of the finer grid relative to this one, kernel, region or regions) for
                 every map.
@@ -188,6 +193,8 @@ class VoxelGrid:
         Raises:
             ValueError: a stride that no kernel of the plan leads to.
         """
+        if _native.uses_cuda_kernels(self.device):
+            find_at_once(self, plan)
         grids = {1: self}
         for stride, kernel in sorted(plan, key=lambda entry: entry[0]):
             if stride not in grids:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pointseg.ops import RowLists, row_lists, swap_kernel_map
+from pointseg.ops._common import table
 from pointseg.sparse.spec import KernelSpec
 
 
@@ -20,7 +21,7 @@ class KernelMap:
     Attributes:
         spec: the kernel; the map may hold only some of its taps (:meth:`select`).
         num_in, num_out: rows of the input and of the output.
-        in_rows, out_rows: int32 [E].
+        in_rows, out_rows: int32, the pairs; of a map of some taps those of the whole kernel.
         segments: int64 [blocks, K, 2]; the pairs of (block, tap k) are rows ``begin:end`` of the
             lists. Block b has all pairs of output rows 2048 * b to 2048 * (b + 1), and in a
             segment no output row comes twice.
@@ -34,18 +35,33 @@ class KernelMap:
     segments: Tensor
     _swapped: list[KernelMap] = field(default_factory=list, repr=False)
     _row_lists: list[RowLists] = field(default_factory=list, repr=False)
+    _tap_pairs: list[Tensor] = field(default_factory=list, repr=False)
+    _num_pairs: int | None = field(default=None, repr=False)  # of some taps; None: all pairs
     # The map this one was swapped from: held weakly, so that maps are freed with their grid.
     _origin: weakref.ref[KernelMap] | None = field(default=None, repr=False)
 
     @property
     def num_pairs(self) -> int:
-        """E."""
-        return int(self.in_rows.shape[0])
+        """E: of the taps that the map has."""
+        return int(self.in_rows.shape[0]) if self._num_pairs is None else self._num_pairs
 
     @property
     def num_taps(self) -> int:
         """K."""
         return int(self.segments.shape[1])
+
+    def tap_pairs(self) -> Tensor:
+        """Pairs of every tap, int64 [K], in host memory. Found once, of both directions."""
+        if not self._tap_pairs:
+            sizes = self.segments[..., 1] - self.segments[..., 0]
+            self._tap_pairs.append(sizes.sum(0).cpu())
+        return self._tap_pairs[0]
+
+    def pairs_of(self, taps: Sequence[int]) -> int:
+        """How many pairs some taps have together."""
+        if len(taps) == self.num_taps:
+            return self.num_pairs
+        return int(self.tap_pairs()[list(taps)].sum())
 
     def transposed(self) -> KernelMap:
         """The map with input and output swapped; tap k keeps its index. Built once.
@@ -58,14 +74,26 @@ class KernelMap:
             return origin
         if not self._swapped:
             if self._is_mirrored():
-                mirror = torch.tensor(self.spec.mirror, device=self.segments.device)
-                arrays = (self.in_rows, self.out_rows, self.segments[:, mirror])
+                arrays = (self.in_rows, self.out_rows, self.groups(self.spec.mirror))
             else:
                 arrays = swap_kernel_map(self.in_rows, self.out_rows, self.segments, self.num_in)
-            back = weakref.ref(self)
-            swapped = KernelMap(self.spec, self.num_out, self.num_in, *arrays, _origin=back)
-            self._swapped.append(swapped)
+            self._keep_transposed(*arrays)
         return self._swapped[0]
+
+    def _keep_transposed(self, in_rows: Tensor, out_rows: Tensor, segments: Tensor) -> None:
+        swapped = KernelMap(
+            self.spec,
+            self.num_out,
+            self.num_in,
+            in_rows,
+            out_rows,
+            segments,
+            # Turned around, a tap has as many pairs, and so has its mirror.
+            _tap_pairs=self._tap_pairs,
+            _num_pairs=self._num_pairs,
+            _origin=weakref.ref(self),
+        )
+        self._swapped.append(swapped)
 
     def _is_mirrored(self) -> bool:
         whole = self.num_taps == self.spec.num_taps
@@ -79,11 +107,11 @@ class KernelMap:
             origin = None if self._origin is None else self._origin()
             if origin is not None and self._is_mirrored():
                 starts, taps, neighbors = origin.row_lists()
-                mirror = torch.tensor(self.spec.mirror, dtype=torch.int32, device=taps.device)
+                mirror = table(self.spec.mirror, torch.int32, taps.device)
                 lists = RowLists(starts, mirror[taps], neighbors)
             else:
                 arrays = (self.in_rows, self.out_rows, self.segments)
-                lists = row_lists(*arrays, self.num_in, self.num_out)
+                lists = row_lists(*arrays, self.num_in, self.num_out, self.num_pairs)
             self._row_lists.append(lists)
         return self._row_lists[0]
 
@@ -91,15 +119,23 @@ class KernelMap:
         """The map of some of the taps, ascending, each once; it shares the pair lists."""
         if any(low >= high for low, high in zip(taps, taps[1:], strict=False)):
             raise ValueError(f"taps: expected ascending indices, each once, got {list(taps)}")
-        index = torch.tensor(taps, device=self.segments.device)
         mirrored = self.transposed()
-        arrays = (self.in_rows, self.out_rows, self.segments[:, index])
-        selected = KernelMap(self.spec, self.num_in, self.num_out, *arrays)
-        arrays = (mirrored.in_rows, mirrored.out_rows, mirrored.segments[:, index])
-        back = weakref.ref(selected)
-        swapped = KernelMap(self.spec, self.num_out, self.num_in, *arrays, _origin=back)
-        selected._swapped.append(swapped)
+        selected = KernelMap(
+            self.spec,
+            self.num_in,
+            self.num_out,
+            self.in_rows,
+            self.out_rows,
+            self.groups(taps),
+            _tap_pairs=[self.tap_pairs()[list(taps)]],
+            _num_pairs=self.pairs_of(taps),
+        )
+        selected._keep_transposed(mirrored.in_rows, mirrored.out_rows, mirrored.groups(taps))
         return selected
+
+    def groups(self, taps: Sequence[int]) -> Tensor:
+        """The segments of some taps, in any order: int64 [blocks, taps, 2]."""
+        return self.segments.index_select(1, table(taps, torch.int64, self.segments.device))
 
     def pairs(self, tap: int) -> tuple[Tensor, Tensor]:
         """(in_rows, out_rows) of one tap, int64, in map order."""

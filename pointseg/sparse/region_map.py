@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pointseg.ops import codebook_logits, row_lists
+from pointseg.ops._common import table
 from pointseg.sparse.kernel_map import KernelMap
 from pointseg.sparse.region import RegionSet
 from pointseg.sparse.spec import KernelSpec
@@ -53,9 +54,7 @@ class RegionMap:
         ends = accumulate((kmap.num_pairs for kmap in parts), initial=0)
         first = dict(zip(maps, ends, strict=False))  # of the joined pairs
         segments = [
-            maps[region.spec].segments[:, torch.tensor(region.listed_taps, device=device)]
-            + first[region.spec]
-            for region in regions
+            maps[region.spec].groups(region.listed_taps) + first[region.spec] for region in regions
         ]
         lists = row_lists(
             torch.cat([kmap.in_rows for kmap in parts]),
@@ -63,12 +62,12 @@ class RegionMap:
             torch.cat(segments, dim=1),
             num_voxels,
             num_voxels,
+            sum(maps[region.spec].pairs_of(region.listed_taps) for region in regions),
         )
         rows, mirrored = _weight_rows(regions)
         listed = accumulate(len(region.listed_taps) for region in regions)
         rows_of, mirrored_rows_of, entry_ends = (
-            torch.tensor(list(table), dtype=torch.int32, device=device)
-            for table in (rows, mirrored, listed)
+            table(values, torch.int32, device) for values in (rows, mirrored, listed)
         )
         return cls(regions, num_voxels, *lists, rows_of, mirrored_rows_of, entry_ends)
 
@@ -87,7 +86,7 @@ class RegionMap:
         if not self._shares:
             ones = torch.ones(self.num_voxels, 1, 1, device=self.taps.device)
             weights = [1.0 / region.num_taps for region in self.regions for _ in region.taps]
-            scale = torch.tensor(weights, device=self.taps.device)[:, None]
+            scale = table(weights, torch.float32, self.taps.device)[:, None]
             with torch.autocast(ones.device.type, enabled=False):  # kept, so not in 16 bits
                 self._shares.append(codebook_logits(ones, scale, self)[:, 0])
         return self._shares[0]

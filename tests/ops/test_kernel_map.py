@@ -107,6 +107,19 @@ def test_transposed_swaps_the_pairs_of_every_tap(coords: Tensor, spec: KernelSpe
     assert pairs_of(turned.transposed()) == pairs_of(kmap)
 
 
+@given(coords=scenes.voxel_sets(), spec=scenes.kernel_specs())
+def test_pairs_of_every_tap_are_counted_for_both_directions(
+    coords: Tensor, spec: KernelSpec
+) -> None:
+    kmap = VoxelGrid(coords).kernel_map(spec)
+    counts = kmap.transposed().tap_pairs()
+    assert counts.tolist() == [len(kmap.pairs(tap)[0]) for tap in range(kmap.num_taps)]
+    assert kmap.tap_pairs() is counts
+    part = kmap.select(range(0, kmap.num_taps, 2))
+    assert part.tap_pairs().tolist() == part.transposed().tap_pairs().tolist()
+    assert part.tap_pairs().tolist() == counts[::2].tolist()
+
+
 @given(coords=scenes.voxel_sets(), size=st.sampled_from([1, 3, 5]), dilation=st.integers(1, 3))
 def test_odd_kernels_of_stride_one_are_symmetric(coords: Tensor, size: int, dilation: int) -> None:
     spec = KernelSpec(size, 1, dilation)
@@ -348,14 +361,24 @@ def test_maps_are_freed_with_their_grid_without_the_cycle_collector() -> None:
         gc.enable()
 
 
+@pytest.mark.cpu_kernels
 def test_rows_out_of_range_are_refused() -> None:
+    """On a GPU nobody looks: what a map says is trusted."""
     grid = VoxelGrid(torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]], dtype=torch.int32))
     kmap = grid.kernel_map(KernelSpec(3))
     with pytest.raises(RuntimeError, match="in_rows: row 1 of pair"):
         ops.swap_kernel_map(kmap.in_rows, kmap.out_rows, kmap.segments, 1)
+
+
+def test_bad_arguments_are_refused() -> None:
+    keys = VoxelGrid(torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]], dtype=torch.int32)).sorted_keys
+    offsets = torch.zeros(1, 3, dtype=torch.int32)
     with pytest.raises(RuntimeError, match="in_order: expected 2 rows"):
-        offsets = torch.zeros(1, 3, dtype=torch.int32)
-        ops.kernel_map(grid.sorted_keys, grid.sorted_keys, offsets, in_order=grid.order[:1])
+        ops.kernel_map(keys, keys, offsets, in_order=torch.zeros(1, dtype=torch.int32))
+    with pytest.raises(RuntimeError, match="offsets: tap 1 repeats another"):
+        ops.kernel_map(keys, keys, torch.zeros(2, 3, dtype=torch.int32))
+    with pytest.raises(RuntimeError, match="offsets: expected x, y, z of at least one tap"):
+        ops.kernel_map(keys, keys, offsets[:0])
 
 
 @given(scenes.voxel_sets(), st.sampled_from([1, 3, 5]), st.integers(1, 3), st.booleans())

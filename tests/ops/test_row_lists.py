@@ -38,22 +38,31 @@ def test_lists_hold_the_pairs_of_the_map_in_both_directions(
 def test_rows_ascend_by_tap_and_agree_with_the_reference() -> None:
     kmap = VoxelGrid(scenes.surface_voxels(3_000, seed=1, num_scenes=2)).kernel_map(KernelSpec(3))
     arrays = (kmap.in_rows, kmap.out_rows, kmap.segments)
-    found = ops.row_lists(*arrays, kmap.num_in, kmap.num_out)
+    sizes = (kmap.num_in, kmap.num_out, kmap.num_pairs)
+    found = ops.row_lists(*arrays, *sizes)
     for ours, theirs in zip(found, row_lists_reference(*arrays, kmap.num_out), strict=True):
         assert torch.equal(ours, theirs)
-    arguments = (*arrays, kmap.num_in, kmap.num_out)
-    torch.library.opcheck(torch.ops.pointseg.row_lists.default, arguments)
+    torch.library.opcheck(torch.ops.pointseg.row_lists.default, (*arrays, *sizes))
 
 
+@pytest.mark.cpu_kernels
 def test_rows_that_are_not_there_are_refused() -> None:
+    """On a GPU nobody looks: what a map says is trusted."""
     kmap = VoxelGrid(scenes.surface_voxels(5_000, seed=1)).kernel_map(KernelSpec(3))
     in_rows, out_rows, segments = kmap.in_rows, kmap.out_rows, kmap.segments
-    rows = kmap.num_out
+    rows, pairs = kmap.num_out, kmap.num_pairs
     with pytest.raises(RuntimeError, match="in_rows .* is outside"):
-        ops.row_lists(in_rows + rows, out_rows, segments, rows, rows)
+        ops.row_lists(in_rows + rows, out_rows, segments, rows, rows, pairs)
     with pytest.raises(RuntimeError, match="not in the block of its output row"):
-        ops.row_lists(in_rows, out_rows.flip(0), segments, rows, rows)
+        ops.row_lists(in_rows, out_rows.flip(0), segments, rows, rows, pairs)
     with pytest.raises(RuntimeError, match="segments: group 0 is outside"):
-        ops.row_lists(in_rows, out_rows, segments + len(in_rows), rows, rows)
+        ops.row_lists(in_rows, out_rows, segments + pairs, rows, rows, pairs)
+    with pytest.raises(RuntimeError, match=rf"num_pairs: expected the {pairs} pairs"):
+        ops.row_lists(in_rows, out_rows, segments, rows, rows, pairs + 1)
+
+
+def test_groups_of_another_number_of_rows_are_refused() -> None:
+    kmap = VoxelGrid(scenes.surface_voxels(5_000, seed=1)).kernel_map(KernelSpec(3))
+    rows = kmap.num_out
     with pytest.raises(RuntimeError, match=r"segments: expected \d+ blocks"):
-        ops.row_lists(in_rows, out_rows, segments[1:], rows, rows)
+        ops.row_lists(kmap.in_rows, kmap.out_rows, kmap.segments[1:], rows, rows, kmap.num_pairs)

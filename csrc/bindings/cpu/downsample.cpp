@@ -1,8 +1,7 @@
 // downsample, downsample_map: see pointseg/ops/downsample.py for the contract.
 #include "../../kernels/cpu/downsample.h"
 
-#include "../../kernels/packing.h"
-#include "../storage.h"
+#include "../downsample.h"
 #include "common.h"
 #include "map_groups.h"
 
@@ -10,9 +9,7 @@ namespace pointseg {
 namespace {
 
 std::tuple<Tensor, Tensor, Tensor> downsample(const Tensor& keys, int64_t stride) {
-  check_matrix(keys, "keys", 1, ScalarType::Long);
-  STD_TORCH_CHECK(stride >= 1 && stride <= kMaxStride, "stride: expected 1..", kMaxStride, ", got ",
-                  stride);
+  check_downsample(keys, stride);
   const int64_t num_keys = keys.size(0);
   const auto* from = cptr<int64_t>(keys);
   const std::vector<int64_t> begins = cpu::find_slabs(from, num_keys, stride);
@@ -40,15 +37,8 @@ std::tuple<Tensor, Tensor, Tensor> downsample_map(const Tensor& keys,
                                                   const std::optional<Tensor>& order,
                                                   const Tensor& coarse_keys, const Tensor& parents,
                                                   int64_t fine_stride, int64_t size) {
-  check_matrix(keys, "keys", 1, ScalarType::Long);
-  check_matrix(coarse_keys, "coarse_keys", 1, ScalarType::Long);
-  check_matrix(parents, "parents", 1, ScalarType::Int);
+  check_downsample_map(keys, order, coarse_keys, parents, fine_stride, size);
   const int64_t num_fine = keys.size(0), num_coarse = coarse_keys.size(0);
-  STD_TORCH_CHECK(parents.size(0) == num_fine, "parents: expected ", num_fine, ", got ",
-                  parents.size(0));
-  STD_TORCH_CHECK(fine_stride >= 1 && size >= 1 && fine_stride * size <= kMaxStride,
-                  "fine_stride, size: expected 1..", kMaxStride, " as their product, got ",
-                  fine_stride, " and ", size);
   const auto* parent = cptr<int32_t>(parents);
   for (int64_t i = 0; i < num_fine; ++i)
     STD_TORCH_CHECK(parent[i] >= 0 && parent[i] < num_coarse, "parents: row ", i, " names ",
@@ -66,7 +56,7 @@ std::tuple<Tensor, Tensor, Tensor> downsample_map(const Tensor& keys,
   Tensor in_rows = empty(keys, {num_fine}, ScalarType::Int);
   Tensor out_rows = empty(keys, {num_fine}, ScalarType::Int);
   cpu::fill_children(map, groups.begins.data(), mptr<int32_t>(in_rows), mptr<int32_t>(out_rows));
-  to_rows(order, "order", num_fine, in_rows);
+  to_rows(order, in_rows);
   return {in_rows, out_rows, groups.segments};
 }
 

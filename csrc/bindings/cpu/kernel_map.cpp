@@ -1,47 +1,33 @@
 // kernel_map, swap_kernel_map: see pointseg/ops/kernel_map.py for the contract.
 #include "../../kernels/cpu/kernel_map.h"
 
-#include <algorithm>
 #include <array>
 #include <map>
 #include <utility>
 
 #include "../../kernels/packing.h"
 #include "../map_pairs.h"
+#include "../order.h"
 #include "../storage.h"
+#include "../tap_columns.h"
 #include "common.h"
 #include "map_groups.h"
 
 namespace pointseg {
 namespace {
 
-// Taps grouped by (dx, dy), with the tables that the columns point into.
-struct Columns {
+// The columns of a kernel, with the tables that they point into.
+struct SearchColumns {
   std::vector<std::vector<int32_t>> tables;
   std::vector<cpu::TapColumn> columns;
 
-  Columns(const int32_t* offsets, int64_t num_taps) {
-    std::map<std::array<int32_t, 2>, std::vector<std::pair<int32_t, int32_t>>> groups;
-    for (int64_t k = 0; k < num_taps; ++k) {
-      const int32_t* o = offsets + 3 * k;
-      for (int axis = 0; axis < 3; ++axis)
-        STD_TORCH_CHECK(o[axis] >= -kMaxReach && o[axis] <= kMaxReach, "offsets: tap ", k,
-                        " reaches ", o[axis], " voxels along ", "xyz"[axis], ", the limit is ",
-                        kMaxReach);
-      groups[{o[0], o[1]}].emplace_back(o[2], static_cast<int32_t>(k));
-    }
-    for (auto& [xy, taps] : groups) {
-      std::sort(taps.begin(), taps.end());
-      const int64_t span = int64_t{taps.back().first} - taps.front().first;
-      std::vector<int32_t> table(span + 1, -1);
-      for (const auto& [dz, k] : taps) {
-        STD_TORCH_CHECK(table[dz - taps.front().first] < 0, "offsets: tap ", k, " repeats another");
-        table[dz - taps.front().first] = k;
-      }
+  explicit SearchColumns(const Offsets& offsets) {
+    for (const Column& column : tap_columns(offsets)) {
+      std::vector<int32_t> table(column.span() + 1, -1);
+      for (const auto& [z, tap] : column.taps) table[z - column.taps.front().first] = tap;
       tables.push_back(std::move(table));
-      columns.push_back({key_delta(xy[0], xy[1], taps.front().first), span, nullptr});
+      columns.push_back({column.low_delta(), column.span(), tables.back().data()});
     }
-    for (size_t c = 0; c < columns.size(); ++c) columns[c].tap = tables[c].data();
   }
 };
 
@@ -61,13 +47,14 @@ std::tuple<Tensor, Tensor, Tensor> regroup(const Tensor& like, const MapPairs& p
 
 // Taps and their mirrors, if every tap has one.
 struct Halves {
-  std::vector<int32_t> upper, lower, upper_offsets;
+  std::vector<int32_t> upper, lower;
+  Offsets upper_offsets;
   int32_t centre = -1;
   bool symmetric = true;  // `upper` may still be empty: a lone centre
 
-  Halves(const int32_t* offsets, int64_t num_taps) {
+  explicit Halves(const Offsets& offsets) {
     std::map<std::array<int32_t, 3>, int32_t> taps;
-    for (int64_t k = 0; k < num_taps; ++k)
+    for (size_t k = 0; 3 * k < offsets.size(); ++k)
       taps[{offsets[3 * k], offsets[3 * k + 1], offsets[3 * k + 2]}] = static_cast<int32_t>(k);
     for (const auto& [offset, tap] : taps) {
       const auto& [x, y, z] = offset;
@@ -86,8 +73,9 @@ struct Halves {
 };
 
 std::tuple<Tensor, Tensor, Tensor> searched_map(const Tensor& in_keys, const Tensor& out_keys,
-                                                const int32_t* offsets, int64_t num_taps) {
-  const Columns columns(offsets, num_taps);
+                                                const Offsets& offsets) {
+  const SearchColumns columns(offsets);
+  const auto num_taps = static_cast<int64_t>(offsets.size() / 3);
   const cpu::MapSearch search{cptr<int64_t>(in_keys),
                               in_keys.size(0),
                               cptr<int64_t>(out_keys),
@@ -108,8 +96,7 @@ std::tuple<Tensor, Tensor, Tensor> searched_map(const Tensor& in_keys, const Ten
 std::tuple<Tensor, Tensor, Tensor> mirrored_map(const Tensor& keys, const Halves& halves,
                                                 int64_t num_taps) {
   const auto num_upper = static_cast<int64_t>(halves.upper.size());
-  const auto [half_in, half_out, half_segments] =
-      searched_map(keys, keys, halves.upper_offsets.data(), num_upper);
+  const auto [half_in, half_out, half_segments] = searched_map(keys, keys, halves.upper_offsets);
   const MapPairs half = map_pairs(half_in, half_out, half_segments);
   const cpu::MirroredTaps taps{
       halves.upper.data(), halves.lower.data(), num_upper, halves.centre, num_taps, keys.size(0)};
@@ -127,23 +114,21 @@ std::tuple<Tensor, Tensor, Tensor> kernel_map(const Tensor& in_keys,
                                               const std::optional<Tensor>& in_order,
                                               const Tensor& out_keys,
                                               const std::optional<Tensor>& out_order,
-                                              const Tensor& offsets) {
+                                              const std::vector<int64_t>& offsets) {
   check_matrix(in_keys, "in_keys", 1, ScalarType::Long);
   check_matrix(out_keys, "out_keys", 1, ScalarType::Long);
-  check_matrix(offsets, "offsets", 2, ScalarType::Int);
-  STD_TORCH_CHECK(offsets.size(1) == 3 && offsets.size(0) > 0,
-                  "offsets: expected shape [K, 3] with K > 0");
-
-  const auto* o = cptr<int32_t>(offsets);
-  const int64_t num_taps = offsets.size(0);
+  const Offsets taps = check_offsets(offsets);
+  check_order(in_order, "in_order", in_keys.size(0));
+  check_order(out_order, "out_order", out_keys.size(0));
   const bool same_grid =
       in_keys.const_data_ptr() == out_keys.const_data_ptr() && in_keys.size(0) == out_keys.size(0);
-  const Halves halves(o, num_taps);
-  const auto [in_rows, out_rows, segments] = same_grid && halves.symmetric && !halves.upper.empty()
-                                                 ? mirrored_map(in_keys, halves, num_taps)
-                                                 : searched_map(in_keys, out_keys, o, num_taps);
-  to_rows(in_order, "in_order", in_keys.size(0), in_rows);
-  to_rows(out_order, "out_order", out_keys.size(0), out_rows);
+  const Halves halves(taps);
+  const auto [in_rows, out_rows, segments] =
+      same_grid && halves.symmetric && !halves.upper.empty()
+          ? mirrored_map(in_keys, halves, static_cast<int64_t>(taps.size() / 3))
+          : searched_map(in_keys, out_keys, taps);
+  to_rows(in_order, in_rows);
+  to_rows(out_order, out_rows);
   if (!out_order) return {in_rows, out_rows, segments};
   return regroup(in_keys, map_pairs(in_rows, out_rows, segments), in_rows.size(0),
                  out_keys.size(0));
@@ -162,7 +147,7 @@ std::tuple<Tensor, Tensor, Tensor> swap_kernel_map(const Tensor& in_rows, const 
 
 STABLE_TORCH_LIBRARY_FRAGMENT(pointseg, m) {
   m.def(
-      "kernel_map(Tensor in_keys, Tensor? in_order, Tensor out_keys, Tensor? out_order, Tensor "
+      "kernel_map(Tensor in_keys, Tensor? in_order, Tensor out_keys, Tensor? out_order, int[] "
       "offsets) "
       "-> (Tensor in_rows, Tensor out_rows, Tensor segments)");
   m.def(

@@ -27,12 +27,8 @@ inline Groups place_groups(const Tensor& like, const std::vector<int64_t>& count
 }
 
 // Places in the sorted keys to rows.
-inline void to_rows(const std::optional<Tensor>& order, const char* name, int64_t num_rows,
-                    const Tensor& places) {
+inline void to_rows(const std::optional<Tensor>& order, const Tensor& places) {
   if (!order) return;
-  check_matrix(*order, name, 1, ScalarType::Int);
-  STD_TORCH_CHECK(order->size(0) == num_rows, name, ": expected ", num_rows,
-                  " rows, one per key, got ", order->size(0));
   const int32_t* row = cptr<int32_t>(*order);
   int32_t* place = mptr<int32_t>(places);
   for (int64_t pair = 0; pair < places.size(0); ++pair) place[pair] = row[place[pair]];

@@ -5,10 +5,10 @@
 // where tensors are on the CPU and the operators are `pointseg_emulated::*`.
 #pragma once
 
-#include <array>
 #include <initializer_list>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "../../kernels/cuda/numbers.h"
 #include "../../kernels/cuda/stream.h"
@@ -60,19 +60,14 @@ inline void check_launch(cuda::Status status, const char* op, const Tensor& argu
                   cuda::describe(status));
 }
 
-// Copies a few numbers to the host: waits for the stream, and is for ops whose results have sizes
-// that only the device knows.
-template <typename T, size_t kCount>
-std::array<T, kCount> read_back(const T* from, const OnDevice& device) {
-  std::array<T, kCount> host{};
-#if defined(POINTSEG_EMULATED)
-  (void)device;
-  memcpy(host.data(), from, sizeof(host));
-#else
-  STD_CUDA_CHECK(
-      cudaMemcpyAsync(host.data(), from, sizeof(host), cudaMemcpyDeviceToHost, device.stream()));
-  STD_CUDA_CHECK(cudaStreamSynchronize(device.stream()));
-#endif
+// Copies to the host: waits for the stream. See read_back.cpp.
+void copy_to_host(void* to, const void* from, int64_t bytes, const OnDevice& device);
+
+// A few numbers, for ops whose results have sizes that only the device knows.
+template <typename T>
+std::vector<T> read_back(const T* from, int64_t count, const OnDevice& device) {
+  std::vector<T> host(count);
+  copy_to_host(host.data(), from, count * static_cast<int64_t>(sizeof(T)), device);
   return host;
 }
 

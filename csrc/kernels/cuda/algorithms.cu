@@ -15,11 +15,13 @@ Status sort_pairs(void*, int64_t, const int64_t* keys_in, int64_t* keys_out,
                   Stream) {
   std::vector<int64_t> order(size);
   std::iota(order.begin(), order.end(), 0);
-  // As a radix sort of the low bits would.
-  const uint64_t mask = end_bit >= 64 ? ~uint64_t{0} : (uint64_t{1} << end_bit) - 1;
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return (static_cast<uint64_t>(keys_in[a]) & mask) < (static_cast<uint64_t>(keys_in[b]) & mask);
-  });
+  // As a radix sort of the low bits would; with all bits the sign counts, too.
+  const auto bits = [&](int64_t place) {
+    const int64_t key = keys_in[place];
+    return end_bit >= 64 ? key : key & ((int64_t{1} << end_bit) - 1);
+  };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return bits(a) < bits(b); });
   for (int64_t i = 0; i < size; ++i) {
     keys_out[i] = keys_in[order[i]];
     values_out[i] = values_in[order[i]];

@@ -9,7 +9,8 @@
 
 namespace pointseg::cuda {
 
-// Sorts int64 keys >= 0, of which only bits below `end_bit` are set, with a value for each.
+// Sorts int64 keys with a value for each: keys >= 0, of which only bits below `end_bit` are set, or
+// any keys with all 64 bits.
 int64_t sort_scratch(int64_t size);
 Status sort_pairs(void* scratch, int64_t scratch_bytes, const int64_t* keys_in, int64_t* keys_out,
                   const int32_t* values_in, int32_t* values_out, int64_t size, int end_bit,

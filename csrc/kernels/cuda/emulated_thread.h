@@ -7,6 +7,7 @@
 // misaligned copies, and writes beyond shared memory throw std::logic_error.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -97,6 +98,7 @@ class EmulatedThread {
     });
     return bits;
   }
+  int count_ones(uint32_t bits) const { return std::popcount(bits); }
   template <typename V>
   V shuffle(V value, int lane) {
     V other = value;
