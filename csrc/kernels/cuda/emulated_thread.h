@@ -97,6 +97,7 @@ class EmulatedThread {
     });
     return bits;
   }
+  int lowest(uint32_t bits) { return __builtin_ctz(bits); }
   template <typename V>
   V shuffle(V value, int lane) {
     V other = value;

@@ -26,6 +26,7 @@
 //   sync()                       all threads of the block
 //   warp_sync()                  all lanes of the warp
 //   ballot(p)                    bit l: p of lane l
+//   lowest(bits)                 number of the lowest bit that is set; one is
 //   shuffle(v, lane)             v of that lane; shuffle_xor(v, mask): of lane ^ mask
 //   copy_async(to, from, there)  16 bytes from global to shared memory, zeros unless `there`; both
 //                                aligned to 16. They arrive with wait():

@@ -26,6 +26,7 @@ class GpuThread {
   POINTSEG_DEVICE void sync() { __syncthreads(); }
   POINTSEG_DEVICE void warp_sync() { __syncwarp(); }
   POINTSEG_DEVICE uint32_t ballot(bool p) { return __ballot_sync(kAll, p); }
+  POINTSEG_DEVICE int lowest(uint32_t bits) { return __ffs(static_cast<int>(bits)) - 1; }
   template <typename V>
   POINTSEG_DEVICE V shuffle(V value, int lane) {
     return __shfl_sync(kAll, value, lane);
