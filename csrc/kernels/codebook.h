@@ -4,6 +4,8 @@
 // vectors on the CPU, a few scalars of a thread on the GPU. Lanes has
 //   Lanes::zero()        Lanes::load(const T*)        lanes.store(T*)
 //   lanes.add_product(a, b): lanes += a * b           product(a, b)
+// `Weight` is where the lanes of the first row of weights are: a pointer, or what else lanes are
+// loaded from and a row's offset is added to. It need not be of the type of the values.
 // `Choice` is a callable, choice(row, entry) -> Lanes: the choice of each lane's head, with
 // choice.any(row, entry): whether one of these heads has chosen the entry at all.
 #pragma once
@@ -28,9 +30,12 @@ struct RegionLists : RowLists {
 template <class Visit>
 POINTSEG_HD int64_t visit_entry(const RegionLists& lists, int64_t entry, int64_t pair, int64_t end,
                                 const Visit& visit) {
-  for (; pair < end && lists.taps[pair] < lists.entry_ends[entry]; ++pair) {
-    const int32_t weight_row = lists.weight_rows[lists.taps[pair]];
-    if (weight_row >= 0) visit(int64_t{weight_row}, int64_t{lists.neighbors[pair]});
+  for (; pair < end; ++pair) {
+    // The neighbour is loaded before it is known to be needed: on a GPU, all at once.
+    const int32_t tap = lists.taps[pair], neighbor = lists.neighbors[pair];
+    if (tap >= lists.entry_ends[entry]) break;
+    const int32_t weight_row = lists.weight_rows[tap];
+    if (weight_row >= 0) visit(int64_t{weight_row}, int64_t{neighbor});
   }
   return pair;
 }
@@ -38,9 +43,9 @@ POINTSEG_HD int64_t visit_entry(const RegionLists& lists, int64_t entry, int64_t
 // sum_d choice(row, d) * sum_k weight[k] * values[neighbor], one output voxel. An entry that no
 // lane's head has chosen is not read. Rows of the values are `stride` elements apart, those of the
 // weight `weight_stride`.
-template <class Lanes, typename T, class Choice>
+template <class Lanes, typename T, class Weight, class Choice>
 POINTSEG_HD Lanes attend(const RegionLists& lists, int64_t row, const T* values, int64_t stride,
-                         const T* weight, int64_t weight_stride, const Choice& choice) {
+                         Weight weight, int64_t weight_stride, const Choice& choice) {
   Lanes total = Lanes::zero();
   int64_t pair = lists.row_starts[row];
   const int64_t end = lists.row_starts[row + 1];
@@ -61,9 +66,9 @@ POINTSEG_HD Lanes attend(const RegionLists& lists, int64_t row, const T* values,
 
 // Gradient of the values of one voxel: sum over the voxels that read it, with the table of mirrored
 // weight rows in `lists`.
-template <class Lanes, typename T, class Choice>
+template <class Lanes, typename T, class Weight, class Choice>
 POINTSEG_HD Lanes attend_values_grad(const RegionLists& lists, int64_t row, const T* grad_out,
-                                     int64_t stride, const T* weight, int64_t weight_stride,
+                                     int64_t stride, Weight weight, int64_t weight_stride,
                                      const Choice& choice) {
   Lanes total = Lanes::zero();
   int64_t pair = lists.row_starts[row];
@@ -110,18 +115,45 @@ POINTSEG_HD void attend_choice_weight_grad(const RegionLists& lists, int64_t row
   }
 }
 
+// The gradient of one voxel's choice for one head: emit(entry, lanes), what some of the head's
+// channels add to it, namely those of Lanes at `first`, `first + step` and so on, below `width`.
+// Pointers are those of the head's first channel, and weight_at(channel) is where its weights are.
+template <class Lanes, typename T, class WeightAt, class Emit>
+POINTSEG_HD void attend_choice_grad(const RegionLists& lists, int64_t row, const T* values,
+                                    const T* grad_out, int64_t stride, const WeightAt& weight_at,
+                                    int64_t weight_stride, int64_t first, int64_t step,
+                                    int64_t width, const Emit& emit) {
+  int64_t pair = lists.row_starts[row];
+  const int64_t end = lists.row_starts[row + 1];
+  for (int64_t entry = 0; entry < lists.num_entries; ++entry) {
+    Lanes sum = Lanes::zero();
+    int64_t next = pair;
+    for (int64_t channel = first; channel < width; channel += step) {
+      const auto weight = weight_at(channel);
+      Lanes partial = Lanes::zero();
+      next = visit_entry(lists, entry, pair, end, [&](int64_t weight_row, int64_t neighbor) {
+        partial.add_product(Lanes::load(weight + weight_row * weight_stride),
+                            Lanes::load(values + neighbor * stride + channel));
+      });
+      sum.add_product(Lanes::load(grad_out + row * stride + channel), partial);
+    }
+    emit(entry, sum);
+    pair = next;
+  }
+}
+
 // Logits of one voxel: emit(entry, sum_k scale[k] * queries[neighbor, group]) with one group of
-// queries per entry, or one for all. scale [., stride], queries [., groups, stride].
-template <class Lanes, typename T, class Emit>
+// queries per entry, or one for all. scale [., scale_stride], queries [., groups, stride].
+template <class Lanes, typename T, class Weight, class Emit>
 POINTSEG_HD void correlate(const RegionLists& lists, int64_t row, const T* queries, int64_t groups,
-                           const T* scale, int64_t stride, const Emit& emit) {
+                           int64_t stride, Weight scale, int64_t scale_stride, const Emit& emit) {
   int64_t pair = lists.row_starts[row];
   const int64_t end = lists.row_starts[row + 1];
   for (int64_t entry = 0; entry < lists.num_entries; ++entry) {
     const int64_t group = groups == 1 ? 0 : entry;
     Lanes logit = Lanes::zero();
     pair = visit_entry(lists, entry, pair, end, [&](int64_t weight_row, int64_t neighbor) {
-      logit.add_product(Lanes::load(scale + weight_row * stride),
+      logit.add_product(Lanes::load(scale + weight_row * scale_stride),
                         Lanes::load(queries + (neighbor * groups + group) * stride));
     });
     emit(entry, logit);
@@ -130,15 +162,16 @@ POINTSEG_HD void correlate(const RegionLists& lists, int64_t row, const T* queri
 
 // Gradient of the queries of one voxel: emit(entry, sum), with the table of mirrored weight rows in
 // `lists`. grad_logits [., entries, stride].
-template <class Lanes, typename T, class Emit>
+template <class Lanes, typename T, class Weight, class Emit>
 POINTSEG_HD void correlate_queries_grad(const RegionLists& lists, int64_t row, const T* grad_logits,
-                                        const T* scale, int64_t stride, const Emit& emit) {
+                                        int64_t stride, Weight scale, int64_t scale_stride,
+                                        const Emit& emit) {
   int64_t pair = lists.row_starts[row];
   const int64_t end = lists.row_starts[row + 1];
   for (int64_t entry = 0; entry < lists.num_entries; ++entry) {
     Lanes sum = Lanes::zero();
     pair = visit_entry(lists, entry, pair, end, [&](int64_t weight_row, int64_t reader) {
-      sum.add_product(Lanes::load(scale + weight_row * stride),
+      sum.add_product(Lanes::load(scale + weight_row * scale_stride),
                       Lanes::load(grad_logits + (reader * lists.num_entries + entry) * stride));
     });
     emit(entry, sum);

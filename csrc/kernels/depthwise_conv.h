@@ -1,5 +1,5 @@
 // Depthwise convolution per output row: what the CPU and CUDA loops share. `Lanes` are the channels
-// that one call works on, see `codebook.h`.
+// that one call works on, and `Weight` is where theirs are, see `codebook.h`.
 #pragma once
 
 #include "packing.h"
@@ -9,9 +9,9 @@ namespace pointseg {
 
 // sum_k weight[k] * in[neighbor]. Rows of `in` are `stride` elements apart, those of the weight
 // `weight_stride`.
-template <class Lanes, typename T>
+template <class Lanes, typename T, class Weight>
 POINTSEG_HD Lanes convolve_row(const RowLists& lists, int64_t row, const T* in, int64_t stride,
-                               const T* weight, int64_t weight_stride) {
+                               Weight weight, int64_t weight_stride) {
   Lanes sum = Lanes::zero();
   for (int64_t pair = lists.row_starts[row]; pair < lists.row_starts[row + 1]; ++pair)
     sum.add_product(Lanes::load(weight + lists.taps[pair] * weight_stride),

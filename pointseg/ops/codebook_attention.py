@@ -14,8 +14,9 @@ Contract
   float32 and are rounded once, at the end.
 * Differentiable once in v, choice and weight. v, choice, weight and the map are kept; the rest is
   recomputed, so memory beyond inputs and outputs is of the order N * H * D, never of pairs times
-  channels; beside it, the weights once more, and in the backward pass at most 32 times with 8 rows
-  of D * C. 16-bit inputs are held in float32 as well.
+  channels; beside it, the weights once more, and in the backward pass partial sums of their
+  gradient: at most 32 times the weights with 8 rows of D * C on the CPU, at most 512 times on a
+  GPU. The CPU holds 16-bit inputs in float32 as well, a GPU the weights alone.
 * Deterministic, forward and backward: the same bits for any number of threads, no atomics.
 * No voxels give an empty result and zero gradients.
 """

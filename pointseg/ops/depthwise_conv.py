@@ -10,8 +10,8 @@ Contract
 * Differentiable once in feats and weight. The gradient of `feats` is the same op over the swapped
   map; that of `weight` sums over slices of the rows, of which sizes say how many, then over slices
   in order.
-* Memory beyond inputs and outputs: for the gradient of `weight` up to 32 partial sums of it; the
-  row lists, 8 bytes a pair, stay with the map.
+* Memory beyond inputs and outputs: for the gradient of `weight` up to 32 partial sums of it on the
+  CPU, up to 512 on a GPU; the row lists, 8 bytes a pair, stay with the map.
 * Deterministic, forward and backward: the same bits for any number of threads.
 * No rows in, or no pairs, give zeros; gradients are zeros.
 """

@@ -2,7 +2,7 @@
 #include "../../kernels/cpu/codebook_attention.h"
 
 #include "../../kernels/cpu/row_slices.h"
-#include "../storage.h"
+#include "../codebook_attention.h"
 #include "common.h"
 #include "region_lists.h"
 
@@ -18,20 +18,9 @@ struct Attention {
   Attention(const Tensor& v, const char* name, const Tensor& c, const Tensor& w,
             const RegionLists& region_lists)
       : values(widen(v)), choice(widen(c)), weight(widen(w)), lists(region_lists) {
-    check_feats(v, name);
-    check_parameter(c, "choice", 3, v.scalar_type());
-    check_parameter(w, "weight", 2, v.scalar_type());
-    const int64_t rows = lists.num_rows, channels = v.size(1), heads = c.size(2);
-    STD_TORCH_CHECK(v.size(0) == rows, name, ": expected ", rows, " rows, got ", v.size(0));
-    STD_TORCH_CHECK(c.size(0) == rows && c.size(1) == lists.num_entries, "choice: expected [", rows,
-                    ", ", lists.num_entries, ", heads], got [", c.size(0), ", ", c.size(1), ", ",
-                    heads, "]");
-    STD_TORCH_CHECK(heads > 0 && channels % heads == 0, "choice: ", heads, " heads do not divide ",
-                    channels, " channels");
-    STD_TORCH_CHECK(w.size(1) == channels, "weight: expected ", channels, " channels, got ",
-                    w.size(1));
-    for (int64_t c = 0; c < channels; ++c)
-      head_of.push_back(static_cast<int32_t>(c / (channels / heads)));
+    check_attention(v, name, c, w, lists);
+    const int64_t channels = v.size(1), width = channels / c.size(2);
+    for (int64_t c = 0; c < channels; ++c) head_of.push_back(static_cast<int32_t>(c / width));
   }
 
   template <typename T>
@@ -86,10 +75,7 @@ std::tuple<Tensor, Tensor> codebook_attention_choice_weight_grad(
   const Attention a(
       values, "values", choice, weight,
       host_region_lists(row_starts, taps, neighbors, weight_rows, entry_ends, weight.size(0)));
-  check_matrix(grad_out, "grad_out", 2, values.scalar_type());
-  STD_TORCH_CHECK(grad_out.size(0) == values.size(0) && grad_out.size(1) == values.size(1),
-                  "grad_out: expected [", values.size(0), ", ", values.size(1), "], got [",
-                  grad_out.size(0), ", ", grad_out.size(1), "]");
+  check_attention_grad(grad_out, values);
   const ScalarType dtype = a.values.scalar_type();
   const int64_t rows = a.lists.num_rows, entries = a.lists.num_entries, channels = values.size(1);
   const int64_t slices = cpu::num_slices(rows), weight_rows_count = weight.size(0);

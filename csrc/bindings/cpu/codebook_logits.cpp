@@ -2,34 +2,19 @@
 #include "../../kernels/cpu/codebook_logits.h"
 
 #include "../../kernels/cpu/row_slices.h"
-#include "../storage.h"
+#include "../codebook_logits.h"
 #include "common.h"
 #include "region_lists.h"
 
 namespace pointseg {
 namespace {
 
-// [rows, `groups`, heads], with one group for every entry or one for all.
-void check_groups(const Tensor& t, const char* name, const RegionLists& lists) {
-  check_feats(t, name, 3);
-  STD_TORCH_CHECK(t.size(0) == lists.num_rows && (t.size(1) == lists.num_entries || t.size(1) == 1),
-                  name, ": expected [", lists.num_rows, ", ", lists.num_entries,
-                  " or 1, heads], got [", t.size(0), ", ", t.size(1), ", ", t.size(2), "]");
-}
-
-void check_scale(const Tensor& scale, const Tensor& queries) {
-  check_parameter(scale, "scale", 2, queries.scalar_type());
-  STD_TORCH_CHECK(scale.size(1) == queries.size(2), "scale: expected ", queries.size(2),
-                  " heads, got ", scale.size(1));
-}
-
 Tensor codebook_logits(const Tensor& queries, const Tensor& scale, const Tensor& row_starts,
                        const Tensor& taps, const Tensor& neighbors, const Tensor& weight_rows,
                        const Tensor&, const Tensor& entry_ends) {
   const RegionLists lists =
       host_region_lists(row_starts, taps, neighbors, weight_rows, entry_ends, scale.size(0));
-  check_groups(queries, "queries", lists);
-  check_scale(scale, queries);
+  check_logits(queries, scale, lists);
   const Tensor q = widen(queries), s = widen(scale);
   Tensor logits = empty(q, {lists.num_rows, lists.num_entries, q.size(2)}, q.scalar_type());
   THO_DISPATCH_V2(
@@ -48,12 +33,7 @@ Tensor codebook_logits_queries_grad(const Tensor& grad_logits, const Tensor& sca
                                     const Tensor& entry_ends) {
   const RegionLists lists = host_region_lists(row_starts, taps, neighbors, mirrored_weight_rows,
                                               entry_ends, scale.size(0));
-  check_groups(grad_logits, "grad_logits", lists);
-  check_scale(scale, grad_logits);
-  STD_TORCH_CHECK(grad_logits.size(1) == lists.num_entries, "grad_logits: expected ",
-                  lists.num_entries, " entries, got ", grad_logits.size(1));
-  STD_TORCH_CHECK(groups == 1 || groups == lists.num_entries, "groups: expected 1 or ",
-                  lists.num_entries, ", got ", groups);
+  check_queries_grad(grad_logits, scale, groups, lists);
   const Tensor g = widen(grad_logits), s = widen(scale);
   Tensor grad = empty(g, {lists.num_rows, groups, g.size(2)}, g.scalar_type());
   THO_DISPATCH_V2(g.scalar_type(), "codebook_logits_queries_grad", AT_WRAP([&]() {
@@ -71,14 +51,7 @@ Tensor codebook_logits_scale_grad(const Tensor& queries, const Tensor& grad_logi
                                   const Tensor& weight_rows, const Tensor& entry_ends) {
   const RegionLists lists =
       host_region_lists(row_starts, taps, neighbors, weight_rows, entry_ends, num_weight_rows);
-  check_groups(queries, "queries", lists);
-  check_matrix(grad_logits, "grad_logits", 3, queries.scalar_type());
-  check_count(num_weight_rows, "num_weight_rows");
-  STD_TORCH_CHECK(grad_logits.size(0) == lists.num_rows &&
-                      grad_logits.size(1) == lists.num_entries &&
-                      grad_logits.size(2) == queries.size(2),
-                  "grad_logits: expected [", lists.num_rows, ", ", lists.num_entries, ", ",
-                  queries.size(2), "]");
+  check_scale_grad(queries, grad_logits, num_weight_rows, lists);
   const Tensor q = widen(queries), g = widen(grad_logits);
   const int64_t heads = q.size(2);
   Tensor grad = empty(q, {num_weight_rows, heads}, q.scalar_type());

@@ -2,7 +2,7 @@
 #include "../../kernels/cpu/depthwise_conv.h"
 
 #include "../../kernels/cpu/row_slices.h"
-#include "../storage.h"
+#include "../depthwise_conv.h"
 #include "common.h"
 #include "row_lists.h"
 
@@ -15,11 +15,8 @@ Tensor depthwise_conv(const Tensor& feats, const Tensor& weight, const Tensor& r
                       const Tensor& taps, const Tensor& neighbors, const std::optional<Tensor>&,
                       const std::optional<Tensor>&, const std::optional<Tensor>&) {
   const ScalarType dtype = feats.scalar_type();
-  check_feats(feats, "feats");
-  check_parameter(weight, "weight", 2, dtype);
+  check_depthwise(feats, weight);
   const RowLists lists = host_row_lists(row_starts, taps, neighbors);
-  STD_TORCH_CHECK(weight.size(1) == feats.size(1), "weight: expected [K, ", feats.size(1),
-                  "], got [", weight.size(0), ", ", weight.size(1), "]");
   const Tensor in = widen(feats), w = widen(weight);
   Tensor packed = torch::stable::empty_like(w);
   Tensor out = empty(in, {lists.num_rows, feats.size(1)}, in.scalar_type());
@@ -35,14 +32,9 @@ Tensor depthwise_conv(const Tensor& feats, const Tensor& weight, const Tensor& r
 Tensor depthwise_conv_weight_grad(const Tensor& feats, const Tensor& grad_out,
                                   const Tensor& row_starts, const Tensor& taps,
                                   const Tensor& neighbors, int64_t num_taps) {
-  check_feats(feats, "feats");
-  check_matrix(grad_out, "grad_out", 2, feats.scalar_type());
-  check_count(num_taps, "num_taps");
   const RowLists lists = host_row_lists(row_starts, taps, neighbors);
+  check_depthwise_grad(feats, grad_out, num_taps, lists);
   const int64_t channels = feats.size(1);
-  STD_TORCH_CHECK(grad_out.size(0) == lists.num_rows && grad_out.size(1) == channels,
-                  "grad_out: expected [", lists.num_rows, ", ", channels, "], got [",
-                  grad_out.size(0), ", ", grad_out.size(1), "]");
   const Tensor in = widen(feats), grad = widen(grad_out);
   Tensor grad_weight = empty(in, {num_taps, channels}, in.scalar_type());
   Tensor packed = torch::stable::empty_like(grad_weight);

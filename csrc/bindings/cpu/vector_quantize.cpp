@@ -1,20 +1,16 @@
 // vector_quantize: see pointseg/ops/vector_quantize.py for the contract.
 #include "../../kernels/cpu/vector_quantize.h"
 
-#include "../storage.h"
+#include "../vector_quantize.h"
 #include "common.h"
 
 namespace pointseg {
 namespace {
 
 Tensor vector_quantize(const Tensor& vectors, const Tensor& codes) {
-  check_feats(vectors, "vectors", 3);
-  check_parameter(codes, "codes", 3, vectors.scalar_type());
+  check_quantize(vectors, codes);
   const int64_t rows = vectors.size(0), heads = vectors.size(1), dims = vectors.size(2);
   const int64_t entries = codes.size(1);
-  STD_TORCH_CHECK(codes.size(0) == heads && codes.size(2) == dims && entries > 0,
-                  "codes: expected [", heads, ", entries, ", dims, "], got [", codes.size(0), ", ",
-                  entries, ", ", codes.size(2), "]");
   const Tensor z = widen(vectors), e = widen(codes);
   const int64_t tasks = (rows + cpu::kQuantizeRows - 1) / cpu::kQuantizeRows;
   Tensor turned = empty(z, {heads, dims, entries}, z.scalar_type());

@@ -14,7 +14,7 @@ void forward(const LogitsArgs<T>& a, T* logits, const Parallel& parallel) {
   over_rows(a.lists.num_rows, parallel, [&](int64_t begin, int64_t end) {
     over_lanes<T>(a.heads, [&]<class L>(int64_t first) {
       for (int64_t row = begin; row < end; ++row)
-        correlate<L>(a.lists, row, a.queries + first, a.groups, a.scale + first, a.heads,
+        correlate<L>(a.lists, row, a.queries + first, a.groups, a.heads, a.scale + first, a.heads,
                      [&](int64_t entry, const L& logit) {
                        logit.store(logits + (row * a.lists.num_entries + entry) * a.heads + first);
                      });
@@ -30,8 +30,8 @@ void queries_grad(const LogitsArgs<T>& a, const T* grad_logits, T* grad_queries,
       for (int64_t row = begin; row < end; ++row) {
         T* to = grad_queries + row * a.groups * a.heads + first;
         L total = L::zero();
-        correlate_queries_grad<L>(a.lists, row, grad_logits + first, a.scale + first, a.heads,
-                                  [&](int64_t entry, const L& sum) {
+        correlate_queries_grad<L>(a.lists, row, grad_logits + first, a.heads, a.scale + first,
+                                  a.heads, [&](int64_t entry, const L& sum) {
                                     if (a.groups != 1)
                                       sum.store(to + entry * a.heads);
                                     else

@@ -98,7 +98,6 @@ class EmulatedThread {
     });
     return bits;
   }
-  int count_ones(uint32_t bits) const { return std::popcount(bits); }
   template <typename V>
   V shuffle(V value, int lane) {
     V other = value;

@@ -26,7 +26,6 @@
 //   sync()                       all threads of the block
 //   warp_sync()                  all lanes of the warp
 //   ballot(p)                    bit l: p of lane l
-//   count_ones(bits)             how many are set
 //   shuffle(v, lane)             v of that lane; shuffle_xor(v, mask): of lane ^ mask
 //   copy_async(to, from, there)  16 bytes from global to shared memory, zeros unless `there`; both
 //                                aligned to 16. They arrive with wait():

@@ -26,7 +26,6 @@ class GpuThread {
   POINTSEG_DEVICE void sync() { __syncthreads(); }
   POINTSEG_DEVICE void warp_sync() { __syncwarp(); }
   POINTSEG_DEVICE uint32_t ballot(bool p) { return __ballot_sync(kAll, p); }
-  POINTSEG_DEVICE int count_ones(uint32_t bits) const { return __popc(bits); }
   template <typename V>
   POINTSEG_DEVICE V shuffle(V value, int lane) {
     return __shfl_sync(kAll, value, lane);

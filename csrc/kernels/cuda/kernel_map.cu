@@ -1,5 +1,7 @@
 #include "kernel_map.h"
 
+#include <bit>
+
 #include "executor.h"
 #include "search.h"
 
@@ -103,7 +105,7 @@ struct SearchColumn {
       const uint32_t found = shared.found[t.warp() * kRowsOfWarp + i];
       for (int tap = 0; tap < column.count; ++tap) {
         const uint32_t bits = t.ballot(found >> tap & 1);
-        if (tap == t.lane()) pairs += t.count_ones(bits);
+        if (tap == t.lane()) pairs += std::popcount(bits);
       }
     }
     return pairs;
@@ -128,14 +130,14 @@ struct SearchColumn {
       for (int tap = 0; tap < column.count; ++tap) {
         const bool has = found >> tap & 1;
         const uint32_t bits = t.ballot(has);
-        const int64_t pair = t.shuffle(next, tap) + t.count_ones(bits & below);
+        const int64_t pair = t.shuffle(next, tap) + std::popcount(bits & below);
         if (has) {
           while (keys[place] - low != taps[tap].above) ++place;
           in_rows[pair] =
               search.in.order == nullptr ? static_cast<int32_t>(place) : search.in.order[place];
           out_rows[pair] = out_row;
         }
-        if (tap == t.lane()) next += t.count_ones(bits);
+        if (tap == t.lane()) next += std::popcount(bits);
       }
     }
   }
