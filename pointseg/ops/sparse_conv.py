@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pointseg import _native
 from pointseg.ops._arguments import check_parameter
 from pointseg.ops._common import PairMap, autocast, check_feats, native, register
 
@@ -109,8 +110,15 @@ _ALGORITHM = 0
 
 
 def map_arrays(kmap: PairMap) -> list[Tensor]:
-    """A map as the kernels read it."""
-    return [kmap.in_rows, kmap.out_rows, kmap.segments]
+    """A map as the kernels of its device read it.
+
+    The CUDA ones know from the number of pairs of every tap, which stays in host memory, all sizes
+    that they need without waiting for the device.
+    """
+    arrays = [kmap.in_rows, kmap.out_rows, kmap.segments]
+    if _native.uses_cuda_kernels(kmap.segments.device):
+        arrays.append(kmap.tap_pairs())
+    return arrays
 
 
 def _check(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | None) -> Tensor:
