@@ -66,4 +66,26 @@ Tensor conv_by_tap(const Tensor& feats, const Tensor& weight, const std::optiona
   return out;
 }
 
+#if defined(POINTSEG_EMULATED)
+// For tests, which have no room for so many pairs that several chunks are needed.
+namespace {
+
+Tensor sparse_conv_in_chunks(const Tensor& feats, const Tensor& weight,
+                             const std::optional<Tensor>& bias,
+                             const std::optional<Tensor>& residual, bool relu,
+                             const std::vector<Tensor>& arrays, int64_t num_out,
+                             int64_t chunk_bytes) {
+  return conv_by_tap(feats, weight, bias, residual, relu, arrays, num_out, chunk_bytes);
+}
+
+STABLE_TORCH_LIBRARY_FRAGMENT(pointseg_emulated, m) {
+  m.def(
+      "sparse_conv_in_chunks(Tensor feats, Tensor weight, Tensor? bias, Tensor? residual, bool "
+      "relu, Tensor[] map, SymInt num_out, int chunk_bytes) -> Tensor");
+}
+POINTSEG_CUDA_OPS(m) { m.impl("sparse_conv_in_chunks", TORCH_BOX(&sparse_conv_in_chunks)); }
+
+}  // namespace
+#endif
+
 }  // namespace pointseg
