@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pointseg import _native
 from pointseg.ops._arguments import check_parameter
 from pointseg.ops._common import PairMap, autocast, check_feats, native, register
 
@@ -108,9 +109,23 @@ def sparse_conv_fused(
 _ALGORITHM = 0
 
 
+def _weight_grad_algorithm(feats: Tensor, grad_out: Tensor) -> int:
+    """By tap, or 1, by tiles of tensor cores: 16-bit channels that fill half of one."""
+    on_cuda = _native.uses_cuda_kernels(feats.device)
+    fills = min(feats.shape[1], grad_out.shape[1]) >= 16
+    return int(on_cuda and feats.element_size() == 2 and fills)
+
+
 def map_arrays(kmap: PairMap) -> list[Tensor]:
-    """A map as the kernels read it."""
-    return [kmap.in_rows, kmap.out_rows, kmap.segments]
+    """A map as the kernels of its device read it.
+
+    The CUDA ones know from the number of pairs of every tap, which stays in host memory, all sizes
+    that they need without waiting for the device.
+    """
+    arrays = [kmap.in_rows, kmap.out_rows, kmap.segments]
+    if _native.uses_cuda_kernels(kmap.segments.device):
+        arrays.append(kmap.tap_pairs())
+    return arrays
 
 
 def _check(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | None) -> Tensor:
@@ -227,7 +242,7 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Any, ...]:
         )
     if ctx.needs_input_grad[1]:
         grad_weight = torch.ops.pointseg.sparse_conv_weight_grad(
-            feats, grad_out, arrays, _ALGORITHM
+            feats, grad_out, arrays, _weight_grad_algorithm(feats, grad_out)
         ).to(weight.dtype)
     if ctx.needs_input_grad[2]:
         grad_bias = grad_out.sum(0, dtype=ctx.bias_dtype)
