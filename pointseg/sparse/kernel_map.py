@@ -34,6 +34,7 @@ class KernelMap:
     segments: Tensor
     _swapped: list[KernelMap] = field(default_factory=list, repr=False)
     _row_lists: list[RowLists] = field(default_factory=list, repr=False)
+    _tap_pairs: list[Tensor] = field(default_factory=list, repr=False)
     # The map this one was swapped from: held weakly, so that maps are freed with their grid.
     _origin: weakref.ref[KernelMap] | None = field(default=None, repr=False)
 
@@ -46,6 +47,13 @@ class KernelMap:
     def num_taps(self) -> int:
         """K."""
         return int(self.segments.shape[1])
+
+    def tap_pairs(self) -> Tensor:
+        """Pairs of every tap, int64 [K], in host memory. Found once, of both directions."""
+        if not self._tap_pairs:
+            sizes = self.segments[..., 1] - self.segments[..., 0]
+            self._tap_pairs.append(sizes.sum(0).cpu())
+        return self._tap_pairs[0]
 
     def transposed(self) -> KernelMap:
         """The map with input and output swapped; tap k keeps its index. Built once.
@@ -63,7 +71,15 @@ class KernelMap:
             else:
                 arrays = swap_kernel_map(self.in_rows, self.out_rows, self.segments, self.num_in)
             back = weakref.ref(self)
-            swapped = KernelMap(self.spec, self.num_out, self.num_in, *arrays, _origin=back)
+            # Turned around, a tap has as many pairs, and so has its mirror.
+            swapped = KernelMap(
+                self.spec,
+                self.num_out,
+                self.num_in,
+                *arrays,
+                _tap_pairs=self._tap_pairs,
+                _origin=back,
+            )
             self._swapped.append(swapped)
         return self._swapped[0]
 
@@ -94,10 +110,13 @@ class KernelMap:
         index = torch.tensor(taps, device=self.segments.device)
         mirrored = self.transposed()
         arrays = (self.in_rows, self.out_rows, self.segments[:, index])
-        selected = KernelMap(self.spec, self.num_in, self.num_out, *arrays)
+        pairs = [self.tap_pairs()[list(taps)]]
+        selected = KernelMap(self.spec, self.num_in, self.num_out, *arrays, _tap_pairs=pairs)
         arrays = (mirrored.in_rows, mirrored.out_rows, mirrored.segments[:, index])
         back = weakref.ref(selected)
-        swapped = KernelMap(self.spec, self.num_out, self.num_in, *arrays, _origin=back)
+        swapped = KernelMap(
+            self.spec, self.num_out, self.num_in, *arrays, _tap_pairs=pairs, _origin=back
+        )
         selected._swapped.append(swapped)
         return selected
 

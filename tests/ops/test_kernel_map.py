@@ -107,6 +107,19 @@ def test_transposed_swaps_the_pairs_of_every_tap(coords: Tensor, spec: KernelSpe
     assert pairs_of(turned.transposed()) == pairs_of(kmap)
 
 
+@given(coords=scenes.voxel_sets(), spec=scenes.kernel_specs())
+def test_pairs_of_every_tap_are_counted_for_both_directions(
+    coords: Tensor, spec: KernelSpec
+) -> None:
+    kmap = VoxelGrid(coords).kernel_map(spec)
+    counts = kmap.transposed().tap_pairs()
+    assert counts.tolist() == [len(kmap.pairs(tap)[0]) for tap in range(kmap.num_taps)]
+    assert kmap.tap_pairs() is counts
+    part = kmap.select(range(0, kmap.num_taps, 2))
+    assert part.tap_pairs().tolist() == part.transposed().tap_pairs().tolist()
+    assert part.tap_pairs().tolist() == counts[::2].tolist()
+
+
 @given(coords=scenes.voxel_sets(), size=st.sampled_from([1, 3, 5]), dilation=st.integers(1, 3))
 def test_odd_kernels_of_stride_one_are_symmetric(coords: Tensor, size: int, dilation: int) -> None:
     spec = KernelSpec(size, 1, dilation)
