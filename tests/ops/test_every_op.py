@@ -225,6 +225,7 @@ def test_every_native_op_is_swept() -> None:
         "sparse_conv_fused",
         "downsample",
         "row_lists",
+        "mask_order",
         "cpu_",
         "cuda_",
         "fma_",

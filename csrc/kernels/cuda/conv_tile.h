@@ -12,6 +12,7 @@
 
 #include "../row_lists.h"
 #include "executor.h"
+#include "tap_range.h"
 
 namespace pointseg::cuda {
 
@@ -24,15 +25,6 @@ constexpr int kPiece = 16 / static_cast<int>(sizeof(T));
 // What tensor cores multiply.
 template <typename T>
 using Factor = std::conditional_t<std::is_same_v<T, float>, Tf32, T>;
-
-// The taps that part `part` of `parts` sums over.
-struct TapRange {
-  int begin, end;
-};
-POINTSEG_HD TapRange taps_of(int64_t part, int64_t parts, int64_t num_taps) {
-  return {static_cast<int>(part * num_taps / parts),
-          static_cast<int>((part + 1) * num_taps / parts)};
-}
 
 // How a row of sums becomes a row of the result.
 template <typename T>
