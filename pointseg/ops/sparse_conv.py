@@ -128,13 +128,16 @@ def map_arrays(kmap: PairMap, algorithm: int = conv_choice.BY_TAP) -> list[Tenso
     return arrays
 
 
-def _algorithm(
-    feats: Tensor, num_taps: int, c_in: int, c_out: int, direction: str = "forward"
-) -> int:
-    """The CPU has one."""
+def _algorithm(feats: Tensor, num_taps: int, c_in: int, c_out: int) -> int:
+    if not _native.uses_cuda_kernels(feats.device):
+        return conv_choice.BY_TAP  # the only one of the CPU
+    return conv_choice.choose(feats.dtype, num_taps, c_in, c_out)
+
+
+def _weight_grad_algorithm(feats: Tensor, num_taps: int, c_in: int, c_out: int) -> int:
     if not _native.uses_cuda_kernels(feats.device):
         return conv_choice.BY_TAP
-    return conv_choice.choose(feats.dtype, num_taps, c_in, c_out, direction)
+    return conv_choice.choose(feats.dtype, num_taps, c_in, c_out, "weight_grad")
 
 
 def _algorithm_of(arrays: list[Tensor]) -> int:
@@ -266,7 +269,7 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Any, ...]:
         )
     if ctx.needs_input_grad[1]:
         grad_weight = torch.ops.pointseg.sparse_conv_weight_grad(
-            feats, grad_out, arrays, _algorithm(feats, *weight.shape, "weight_grad")
+            feats, grad_out, arrays, _weight_grad_algorithm(feats, *weight.shape)
         ).to(weight.dtype)
     if ctx.needs_input_grad[2]:
         grad_bias = grad_out.sum(0, dtype=ctx.bias_dtype)

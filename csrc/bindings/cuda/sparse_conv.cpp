@@ -5,6 +5,7 @@
 #include "../row_lists.h"
 #include "../sparse_conv.h"
 #include "common.h"
+#include "conv_by_tap.h"
 
 namespace pointseg {
 namespace {
@@ -100,6 +101,7 @@ Tensor sparse_conv_fused(const Tensor& feats, const Tensor& weight,
   check_arrays(arrays, algorithm);
   const MapPairs map = map_pairs(arrays[0], arrays[1], arrays[2], num_out);
   check_conv(feats, weight, bias, residual, map.num_taps, num_out);
+  if (algorithm == 0) return conv_by_tap(feats, weight, bias, residual, relu, arrays, num_out);
   const OnDevice device(feats);
   const auto run = [&](auto number) {
     return fused<decltype(number)>(feats, weight, bias, residual, relu, arrays, num_out, algorithm,
