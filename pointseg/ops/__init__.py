@@ -14,6 +14,7 @@ from pointseg.ops.downsample import Coarser, downsample, downsample_map
 from pointseg.ops.gather_neighbors import gather_neighbors
 from pointseg.ops.interpolate import interpolate
 from pointseg.ops.kernel_map import kernel_map, swap_kernel_map
+from pointseg.ops.mask_order import mask_order
 from pointseg.ops.pool import global_pool, pool
 from pointseg.ops.row_lists import RowLists, row_lists
 from pointseg.ops.scatter_reduce import scatter_reduce
@@ -36,6 +37,7 @@ __all__ = [
     "global_pool",
     "interpolate",
     "kernel_map",
+    "mask_order",
     "pool",
     "row_lists",
     "scatter_reduce",

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from pointseg import _native
+from pointseg.ops import conv_choice
 from pointseg.ops._arguments import check_parameter
 from pointseg.ops._common import PairMap, autocast, check_feats, native, register
 
@@ -44,15 +45,19 @@ def sparse_conv(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | Non
         [N_out, C_out], dtype of `feats`, or of autocast where it is on.
     """
     feats = _check(feats, weight, kmap, bias)
-    wants_grad = feats.requires_grad and torch.is_grad_enabled()
+    algorithm = _algorithm(feats, *weight.shape)
+    swapped = []
+    if feats.requires_grad and torch.is_grad_enabled():
+        num_taps, c_in, c_out = weight.shape
+        swapped = map_arrays(kmap.transposed(), _algorithm(feats, num_taps, c_out, c_in))
     result: Tensor = native("sparse_conv")(
         feats.contiguous(),
         weight,
         None if bias is None else bias.contiguous(),
-        map_arrays(kmap),
+        map_arrays(kmap, algorithm),
         kmap.num_out,
-        map_arrays(kmap.transposed()) if wants_grad else [],
-        _ALGORITHM,
+        swapped,
+        algorithm,
     )
     return result
 
@@ -92,40 +97,56 @@ def sparse_conv_fused(
         if residual.dtype != feats.dtype:
             raise TypeError(f"residual: expected {feats.dtype} like feats, got {residual.dtype}")
         residual = residual.contiguous()
+    algorithm = _algorithm(feats, *weight.shape)
     result: Tensor = native("sparse_conv_fused")(
         feats.contiguous(),
         weight,
         None if bias is None else bias.contiguous(),
         residual,
         relu,
-        map_arrays(kmap),
+        map_arrays(kmap, algorithm),
         kmap.num_out,
-        _ALGORITHM,
+        algorithm,
     )
     return result
 
 
-# The only one of the CPU.
-_ALGORITHM = 0
-
-
-def _weight_grad_algorithm(feats: Tensor, grad_out: Tensor) -> int:
-    """By tap, or 1, by tiles of tensor cores: 16-bit channels that fill half of one."""
-    on_cuda = _native.uses_cuda_kernels(feats.device)
-    fills = min(feats.shape[1], grad_out.shape[1]) >= 16
-    return int(on_cuda and feats.element_size() == 2 and fills)
-
-
-def map_arrays(kmap: PairMap) -> list[Tensor]:
+def map_arrays(kmap: PairMap, algorithm: int = conv_choice.BY_TAP) -> list[Tensor]:
     """A map as the kernels of its device read it.
 
-    The CUDA ones know from the number of pairs of every tap, which stays in host memory, all sizes
-    that they need without waiting for the device.
+    The CPU reads pair lists. CUDA reads beside them, by tap, the number of pairs of every tap,
+    which stays in host memory so that all sizes are known without waiting for the device; fused,
+    row lists; and with split taps an order of the rows for each range.
     """
     arrays = [kmap.in_rows, kmap.out_rows, kmap.segments]
     if _native.uses_cuda_kernels(kmap.segments.device):
         arrays.append(kmap.tap_pairs())
+        if algorithm >= conv_choice.FUSED:
+            arrays += kmap.row_lists()
+        if algorithm > conv_choice.FUSED:
+            arrays.append(kmap.mask_order(algorithm))
     return arrays
+
+
+def _algorithm(feats: Tensor, num_taps: int, c_in: int, c_out: int) -> int:
+    if not _native.uses_cuda_kernels(feats.device):
+        return conv_choice.BY_TAP  # the only one of the CPU
+    return conv_choice.choose(feats.dtype, num_taps, c_in, c_out)
+
+
+def _weight_grad_algorithm(feats: Tensor, num_taps: int, c_in: int, c_out: int) -> int:
+    if not _native.uses_cuda_kernels(feats.device):
+        return conv_choice.BY_TAP
+    return conv_choice.choose(feats.dtype, num_taps, c_in, c_out, "weight_grad")
+
+
+def _algorithm_of(arrays: list[Tensor]) -> int:
+    """What `map_arrays` was asked for: the reverse map of a gradient was made when the choice was,
+    which by now might be another one.
+    """
+    if len(arrays) <= 4:
+        return conv_choice.BY_TAP
+    return conv_choice.FUSED if len(arrays) == 7 else arrays[7].shape[0]
 
 
 def _check(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | None) -> Tensor:
@@ -238,11 +259,17 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Any, ...]:
                 "sparse_conv: the gradient of feats needs the swapped map as an input"
             )
         grad_feats = torch.ops.pointseg.sparse_conv(
-            grad_out, weight.transpose(1, 2), None, swapped, feats.shape[0], [], _ALGORITHM
+            grad_out,
+            weight.transpose(1, 2),
+            None,
+            swapped,
+            feats.shape[0],
+            [],
+            _algorithm_of(swapped),
         )
     if ctx.needs_input_grad[1]:
         grad_weight = torch.ops.pointseg.sparse_conv_weight_grad(
-            feats, grad_out, arrays, _weight_grad_algorithm(feats, grad_out)
+            feats, grad_out, arrays, _weight_grad_algorithm(feats, *weight.shape)
         ).to(weight.dtype)
     if ctx.needs_input_grad[2]:
         grad_bias = grad_out.sum(0, dtype=ctx.bias_dtype)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from pointseg.ops import RowLists, row_lists, swap_kernel_map
+from pointseg.ops import RowLists, mask_order, row_lists, swap_kernel_map
 from pointseg.ops._common import table
 from pointseg.sparse.spec import KernelSpec
 
@@ -37,6 +37,7 @@ class KernelMap:
     _row_lists: list[RowLists] = field(default_factory=list, repr=False)
     _tap_pairs: list[Tensor] = field(default_factory=list, repr=False)
     _num_pairs: int | None = field(default=None, repr=False)  # of some taps; None: all pairs
+    _mask_orders: dict[int, Tensor] = field(default_factory=dict, repr=False)
     # The map this one was swapped from: held weakly, so that maps are freed with their grid.
     _origin: weakref.ref[KernelMap] | None = field(default=None, repr=False)
 
@@ -114,6 +115,16 @@ class KernelMap:
                 lists = row_lists(*arrays, self.num_in, self.num_out, self.num_pairs)
             self._row_lists.append(lists)
         return self._row_lists[0]
+
+    def mask_order(self, num_splits: int) -> Tensor:
+        """Output rows sorted by the taps they have, in each range of taps (CUDA alone): int32
+        [num_splits, N_out]. Built once for each number of ranges.
+        """
+        if num_splits not in self._mask_orders:
+            whole = self.num_taps == self.spec.num_taps
+            taps = self.spec.nearest_first if whole else range(self.num_taps)
+            self._mask_orders[num_splits] = mask_order(self.row_lists(), taps, num_splits)
+        return self._mask_orders[num_splits]
 
     def select(self, taps: Sequence[int]) -> KernelMap:
         """The map of some of the taps, ascending, each once; it shares the pair lists."""

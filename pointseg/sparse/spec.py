@@ -58,6 +58,17 @@ class KernelSpec:
         """K."""
         return len(self.offsets)
 
+    @cached_property
+    def nearest_first(self) -> tuple[int, ...]:
+        """The taps by their distance from the centre of the kernel: the nearest have most pairs."""
+        middle = 0 if self.size % 2 else self.size - 1  # twice the centre of the offsets
+        return tuple(
+            sorted(
+                range(self.num_taps),
+                key=lambda tap: sum((2 * v - middle) ** 2 for v in self.offsets[tap]),
+            )
+        )
+
     @property
     def is_symmetric(self) -> bool:
         """Whether the map of this kernel is its own mirror: it stays on its grid and is odd."""

@@ -226,6 +226,7 @@ def test_every_native_op_is_swept() -> None:
         "downsample",
         "row_lists",
         "prepare_geometry",
+        "mask_order",
         "cpu_",
         "cuda_",
         "fma_",

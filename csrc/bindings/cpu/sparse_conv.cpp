@@ -2,21 +2,13 @@
 // contract.
 #include "../../kernels/cpu/sparse_conv.h"
 
-#include "../map_pairs.h"
+#include "../sparse_conv.h"
+
 #include "../storage.h"
 #include "common.h"
 
 namespace pointseg {
 namespace {
-
-// Any strides: the gradient of feats passes the transposed weights as a view.
-void check_weight(const Tensor& weight, ScalarType feats) {
-  STD_TORCH_CHECK(weight.dim() == 3, "weight: expected [K, C_in, C_out], got ", weight.dim(),
-                  " dimensions");
-  STD_TORCH_CHECK(weight.scalar_type() == feats ||
-                      (is_storage_only(feats) && weight.scalar_type() == ScalarType::Float),
-                  "weight: expected dtype ", feats, ", got ", weight.scalar_type());
-}
 
 // The CPU has one algorithm, and reads a map as pair lists.
 void check_algorithm(int64_t algorithm) {
@@ -34,25 +26,10 @@ Tensor sparse_conv_fused(const Tensor& feats, const Tensor& weight,
                          bool relu, const std::vector<Tensor>& arrays, int64_t num_out,
                          int64_t algorithm) {
   const ScalarType dtype = feats.scalar_type();
-  check_feats(feats, "feats");
-  check_weight(weight, dtype);
   const MapPairs map = listed_pairs(arrays, num_out);
   check_algorithm(algorithm);
+  check_conv(feats, weight, bias, residual, map.num_taps, num_out);
   const int64_t in_channels = feats.size(1), out_channels = weight.size(2);
-  STD_TORCH_CHECK(weight.size(0) == map.num_taps && weight.size(1) == in_channels,
-                  "weight: expected [", map.num_taps, ", ", in_channels, ", C_out], got [",
-                  weight.size(0), ", ", weight.size(1), ", ", out_channels, "]");
-  if (bias) {
-    check_parameter(*bias, "bias", 1, dtype);
-    STD_TORCH_CHECK(bias->size(0) == out_channels, "bias: expected [", out_channels, "], got [",
-                    bias->size(0), "]");
-  }
-  if (residual) {
-    check_matrix(*residual, "residual", 2, dtype);
-    STD_TORCH_CHECK(residual->size(0) == num_out && residual->size(1) == out_channels,
-                    "residual: expected [", num_out, ", ", out_channels, "], got [",
-                    residual->size(0), ", ", residual->size(1), "]");
-  }
 
   // Beside bfloat16 features weights are rounded to it, with or without products of its own.
   const Tensor rounded = dtype == ScalarType::BFloat16 ? store_as(weight, dtype) : weight;
@@ -93,10 +70,7 @@ Tensor sparse_conv(const Tensor& feats, const Tensor& weight, const std::optiona
 
 Tensor sparse_conv_weight_grad(const Tensor& feats, const Tensor& grad_out,
                                const std::vector<Tensor>& arrays, int64_t algorithm) {
-  check_feats(feats, "feats");
-  check_feats(grad_out, "grad_out");
-  STD_TORCH_CHECK(feats.scalar_type() == grad_out.scalar_type(),
-                  "grad_out: expected the dtype of feats");
+  check_conv_weight_grad(feats, grad_out);
   const MapPairs map = listed_pairs(arrays, grad_out.size(0));
   check_algorithm(algorithm);
   const Tensor in = widen(feats), grad = widen(grad_out);

@@ -74,9 +74,15 @@ POINTSEG_HD T rounded(S value) {
 
 // The 32 bits that tensor cores take for a float32: 10 bits of mantissa, ties away from zero.
 POINTSEG_HD uint32_t tf32_bits(float value) {
+#if defined(__CUDA_ARCH__)
+  uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
+  return bits;
+#else
   const uint32_t bits = same_bits<uint32_t>(value);
   if ((bits & 0x7f800000u) == 0x7f800000u) return bits;
   return (bits + 0x1000u) & 0xffffe000u;
+#endif
 }
 
 // N numbers that are loaded and stored as one; addresses are multiples of their size.
