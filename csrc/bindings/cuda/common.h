@@ -81,25 +81,21 @@ inline Tensor scratch(const Tensor& like, int64_t bytes) {
   return empty(like, {bytes}, ScalarType::Byte);
 }
 
-// Numbers of a tensor as kernels see them.
-template <typename T>
-struct KernelNumber {
-  using type = T;
-};
-template <>
-struct KernelNumber<torch::headeronly::Half> {
-  using type = cuda::Half;
-};
-template <>
-struct KernelNumber<torch::headeronly::BFloat16> {
-  using type = cuda::Bfloat16;
-};
-
-// run(T{}) for the dtype of features: float, double, cuda::Half or cuda::Bfloat16.
+// run(T{}) for the dtype of features as kernels see it: float, double, cuda::Half, cuda::Bfloat16.
 template <class Run>
 void dispatch_feats(ScalarType dtype, const char* op, const Run& run) {
-  THO_DISPATCH_V2(dtype, op, AT_WRAP([&]() { run(typename KernelNumber<scalar_t>::type{}); }),
-                  ScalarType::Float, ScalarType::Double, ScalarType::Half, ScalarType::BFloat16);
+  switch (dtype) {
+    case ScalarType::Float:
+      return run(float{});
+    case ScalarType::Double:
+      return run(double{});
+    case ScalarType::Half:
+      return run(cuda::Half{});
+    case ScalarType::BFloat16:
+      return run(cuda::Bfloat16{});
+    default:
+      STD_TORCH_CHECK(false, op, ": expected a floating-point dtype, got ", dtype);
+  }
 }
 
 }  // namespace pointseg
