@@ -45,13 +45,17 @@ Status fill_norms(const NormParameters& norm, int64_t channels, S* coefficients,
                 num_blocks_for(channels, FillNorm<S>::kThreads), stream);
 }
 
-// The rows of a lane whose loads are under way together.
-constexpr int kRun = 4;
+// Rows of a lane whose loads are under way together, as many as registers do for, and rows of a
+// lane in a pass that makes no sums.
+template <int kPack>
+constexpr int kRunRows = kPack == 8 ? 2 : 4;
+constexpr int kLaneRows = 8;
 
 template <typename T, int kPack>
 struct NormRows {
   static constexpr int kThreads = kTileThreads;
-  static constexpr int kRuns = 2;
+  static constexpr int kBlocksPerSm = 2;
+  static constexpr int kRun = kRunRows<kPack>;
   const T* x;
   const T* residual;
   bool relu;
@@ -68,8 +72,8 @@ struct NormRows {
     const auto mean = load_pack<kPack>(of + kMean * channels);
     const auto scale = load_pack<kPack>(of + kScale * channels);
     const auto offset = load_pack<kPack>(of + kOffset * channels);
-    int64_t row = t.block() * (tile.lanes * kRun * kRuns) + tile.lane;
-    for (int r = 0; r < kRuns; ++r, row += kRun * tile.lanes) {
+    int64_t row = t.block() * (tile.lanes * kLaneRows) + tile.lane;
+    for (int r = 0; r < kLaneRows; r += kRun, row += kRun * tile.lanes) {
       Pack<T, kPack> run[kRun], add[kRun] = {};
       for (int i = 0; i < kRun; ++i) {
         const int64_t at = (row + i * tile.lanes) * channels + tile.channel;
@@ -124,6 +128,7 @@ template <typename T, int kPack>
 struct SumGrads {
   static constexpr int kThreads = kTileThreads;
   static constexpr int kBlocksPerSm = 2;
+  static constexpr int kRun = kRunRows<kPack>;
   struct Shared {
     double sum[kPack][kThreads], products[kPack][kThreads];
   };
@@ -223,7 +228,8 @@ struct JoinGrads {
 template <typename T, int kPack>
 struct GradRows {
   static constexpr int kThreads = kTileThreads;
-  static constexpr int kRuns = 2;
+  static constexpr int kBlocksPerSm = 2;
+  static constexpr int kRun = kRunRows<kPack>;
   NormGradient<T> gradient;
   int64_t rows, channels;
   const Sum<T>* coefficients;
@@ -237,8 +243,8 @@ struct GradRows {
     const Passed<T, kPack> passed(gradient, of, channels);
     const auto slope = load_pack<kPack>(of + kSlope * channels);
     const auto constant = load_pack<kPack>(of + kConstant * channels);
-    int64_t row = t.block() * (tile.lanes * kRun * kRuns) + tile.lane;
-    for (int r = 0; r < kRuns; ++r, row += kRun * tile.lanes) {
+    int64_t row = t.block() * (tile.lanes * kLaneRows) + tile.lane;
+    for (int r = 0; r < kLaneRows; r += kRun, row += kRun * tile.lanes) {
       Pack<T, kPack> grad_out[kRun], x[kRun], out[kRun] = {};
       for (int i = 0; i < kRun; ++i) {
         const int64_t at = (row + i * tile.lanes) * channels + tile.channel;
@@ -273,7 +279,7 @@ Status batch_norm(const T* x, const NormParameters& norm, const T* residual, boo
       [&](auto pack) {
         using Kernel = NormRows<T, decltype(pack)::value>;
         return launch(Kernel{x, residual, relu, rows, channels, coefficients, out},
-                      row_grid(rows, channels, pack, kRun * Kernel::kRuns), stream);
+                      row_grid(rows, channels, pack, kLaneRows), stream);
       },
       x, residual, coefficients, out);
 }
@@ -301,7 +307,7 @@ Status batch_norm_grad(const NormGradient<T>& gradient, const NormParameters& no
         if (joined != kSuccess) return joined;
         using Kernel = GradRows<T, kPack>;
         return launch(Kernel{gradient, rows, channels, coefficients},
-                      row_grid(rows, channels, kPack, kRun * Kernel::kRuns), stream);
+                      row_grid(rows, channels, kPack, kLaneRows), stream);
       },
       gradient.grad_out, gradient.x, gradient.out, gradient.grad_x, gradient.grad_residual,
       coefficients);

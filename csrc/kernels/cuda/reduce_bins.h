@@ -10,7 +10,8 @@
 //   kPack, State               columns a thread has, and what it keeps of them
 //   channels                   of a row
 //   none()                     the State before the first row
-//   take(state, row, c)        one more row; c is the first of the columns
+//   load(row, c)               what it reads of a row; c is the first of the columns
+//   take(state, row, loaded)   one more row
 //   join(state, later)         the State of rows that come after those of `state`
 //   keep(state, place, c)      into row `place` of a buffer of num_places(num_rows) rows
 //   kept(place, c)             and back
@@ -35,6 +36,24 @@ POINTSEG_HD bool is_long(const RowGroups& groups, int64_t bin) {
   return bin < groups.num_bins && groups.starts[bin + 1] - groups.starts[bin] > kChunkRows;
 }
 
+// Takes sorted rows [begin, end) in order. Several rows are read at a time, since each read waits
+// for the number of its row.
+template <class Rule>
+POINTSEG_DEVICE void take_rows(const Rule& rule, const RowGroups& groups, int64_t begin,
+                               int64_t end, int64_t c, typename Rule::State& state) {
+  constexpr int kRun = 4;
+  for (int64_t first = begin; first < end; first += kRun) {
+    int32_t rows[kRun];
+    decltype(rule.load(0, c)) loaded[kRun];
+    for (int i = 0; i < kRun; ++i)
+      if (first + i < end) rows[i] = groups.order[first + i];
+    for (int i = 0; i < kRun; ++i)
+      if (first + i < end) loaded[i] = rule.load(rows[i], c);
+    for (int i = 0; i < kRun; ++i)
+      if (first + i < end) rule.take(state, rows[i], loaded[i]);
+  }
+}
+
 template <class Rule>
 struct ReduceShortBins {
   static constexpr int kThreads = kTileThreads;
@@ -48,23 +67,19 @@ struct ReduceShortBins {
     if (tile.lane >= tile.lanes || bin >= groups.num_bins || is_long(groups, bin)) return;
     const int64_t begin = groups.starts[bin], end = groups.starts[bin + 1];
     auto state = rule.none();
-    for (int64_t at = begin; at < end; ++at) rule.take(state, groups.order[at], tile.channel);
+    take_rows(rule, groups, begin, end, tile.channel, state);
     rule.finish(state, bin, end - begin, tile.channel, tile.first);
   }
 };
 
-// take(state, i) for i = 0 .. count - 1, cut into one stretch per lane; lane 0 gets all of it.
+// take(state, begin, end) for stretches of [0, count), one per lane; lane 0 gets all of it.
 template <class Rule, class Thread, class Take>
 POINTSEG_DEVICE typename Rule::State reduce_by_lanes(Thread& t, const RowTile& tile,
                                                      typename Rule::State* shared, const Rule& rule,
                                                      int64_t count, const Take& take) {
-  const int64_t stretch = (count + tile.lanes - 1) / tile.lanes;
-  const int64_t begin = tile.lane * stretch;
-  const int64_t end = tile.lane >= tile.lanes   ? 0
-                      : begin + stretch < count ? begin + stretch
-                                                : count;
+  const int64_t stretch = (count + tile.lanes - 1) / tile.lanes, begin = tile.lane * stretch;
   auto state = rule.none();
-  for (int64_t i = begin; i < end; ++i) take(state, i);
+  if (tile.lane < tile.lanes) take(state, begin, begin + stretch < count ? begin + stretch : count);
   t.sync();
   shared[t.thread()] = state;
   join_lanes(t, tile, [&](int to, int from) { rule.join(shared[to], shared[from]); });
@@ -96,9 +111,11 @@ struct ReduceChunks {
   template <class Thread>
   POINTSEG_DEVICE void reduce(Thread& t, int64_t begin, int64_t end, int64_t place) const {
     const RowTile tile = row_tile<Rule::kPack>(t, rule.channels);
-    const auto state = reduce_by_lanes(
-        t, tile, t.template shared<Shared>().lanes, rule, end - begin,
-        [&](auto& state, int64_t i) { rule.take(state, groups.order[begin + i], tile.channel); });
+    const auto state =
+        reduce_by_lanes(t, tile, t.template shared<Shared>().lanes, rule, end - begin,
+                        [&](auto& state, int64_t from, int64_t to) {
+                          take_rows(rule, groups, begin + from, begin + to, tile.channel, state);
+                        });
     if (tile.lane == 0) rule.keep(state, place, tile.channel);
   }
 };
@@ -123,11 +140,14 @@ struct JoinChunks {
     const int64_t count = (to - 1) / kChunkRows - chunk + 1;
     const int64_t second_half = from > begin ? 1 : 0;
     const RowTile tile = row_tile<Rule::kPack>(t, rule.channels);
-    const auto state = reduce_by_lanes(
-        t, tile, t.template shared<Shared>().lanes, rule, count, [&](auto& state, int64_t i) {
-          const int64_t place = 2 * (chunk + i) + (i == 0 ? second_half : 0);
-          rule.join(state, rule.kept(place, tile.channel));
-        });
+    const auto state = reduce_by_lanes(t, tile, t.template shared<Shared>().lanes, rule, count,
+                                       [&](auto& state, int64_t first, int64_t last) {
+                                         for (int64_t i = first; i < last; ++i) {
+                                           const int64_t place =
+                                               2 * (chunk + i) + (i == 0 ? second_half : 0);
+                                           rule.join(state, rule.kept(place, tile.channel));
+                                         }
+                                       });
     if (tile.lane == 0) rule.finish(state, bin, to - from, tile.channel, tile.first);
   }
 };

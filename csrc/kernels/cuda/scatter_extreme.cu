@@ -22,9 +22,8 @@ struct ExtremeRule {
   int64_t* winner;
 
   POINTSEG_DEVICE State none() const { return {S(0), -1}; }
-  POINTSEG_DEVICE void take(State& state, int32_t row, int64_t c) const {
-    join(state, {widened(src[row * channels + c]), row});
-  }
+  POINTSEG_DEVICE S load(int32_t row, int64_t c) const { return widened(src[row * channels + c]); }
+  POINTSEG_DEVICE void take(State& state, int32_t row, S value) const { join(state, {value, row}); }
   POINTSEG_DEVICE void join(State& state, const State& later) const {
     if (later.row < 0) return;
     const bool better =
@@ -36,9 +35,8 @@ struct ExtremeRule {
     places[place * channels + c] = state.row;
   }
   POINTSEG_DEVICE State kept(int64_t place, int64_t c) const {
-    State state = none();
-    take(state, places[place * channels + c], c);
-    return state;
+    const int32_t row = places[place * channels + c];
+    return {load(row, c), row};
   }
   POINTSEG_DEVICE void finish(const State& state, int64_t bin, int64_t, int64_t c, bool) const {
     out[bin * channels + c] = rounded<T>(state.best);

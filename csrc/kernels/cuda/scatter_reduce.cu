@@ -15,11 +15,17 @@ struct SumRule {
   BinSum<T> of;
 
   POINTSEG_DEVICE State none() const { return {}; }
-  POINTSEG_DEVICE void take(State& state, int32_t row, int64_t c) const {
+  struct Loaded {
+    Pack<T, kPack> in;
+    S weight;
+  };
+  POINTSEG_DEVICE Loaded load(int32_t row, int64_t c) const {
     const int64_t from = of.divisor == 1 ? row : row / static_cast<int32_t>(of.divisor);
-    const auto in = load_pack<kPack>(of.src + from * channels + c);
-    const S weight = of.weights != nullptr ? of.weights[row] : S(1);
-    for (int i = 0; i < kPack; ++i) state.v[i] += weight * widened(in.v[i]);
+    return {load_pack<kPack>(of.src + from * channels + c),
+            of.weights != nullptr ? of.weights[row] : S(1)};
+  }
+  POINTSEG_DEVICE void take(State& state, int32_t, const Loaded& loaded) const {
+    for (int i = 0; i < kPack; ++i) state.v[i] += loaded.weight * widened(loaded.in.v[i]);
   }
   POINTSEG_DEVICE void join(State& state, const State& later) const {
     for (int i = 0; i < kPack; ++i) state.v[i] += later.v[i];
