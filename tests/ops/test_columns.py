@@ -28,8 +28,9 @@ def _norm(norm: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
     """Of features to which they are added again."""
 
     def run(x: Tensor) -> Tensor:
-        weight = torch.linspace(0.5, 2.0, x.shape[1], dtype=x.dtype)
-        bias = torch.linspace(-1.0, 1.0, x.shape[1], dtype=x.dtype)
+        # Numbers that every dtype holds.
+        weight = torch.linspace(0.5, 2.0, x.shape[1]).bfloat16().to(x.dtype)
+        bias = torch.linspace(-1.0, 1.0, x.shape[1]).bfloat16().to(x.dtype)
         return norm(x, weight, bias, residual=x, relu=True, training=True)
 
     return run

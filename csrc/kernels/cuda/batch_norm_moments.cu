@@ -13,7 +13,7 @@ template <typename T, int kPack>
 struct SliceMoments {
   static constexpr int kThreads = kTileThreads;
   static constexpr int kBlocksPerSm = 2;
-  static constexpr int kRun = 8;
+  static constexpr int kRun = kPack == 8 ? 4 : 8;
   struct Shared {
     double sum[kPack][kThreads], squares[kPack][kThreads];
   };
