@@ -12,9 +12,8 @@ inline bool is_storage_only(ScalarType t) {
   return t == ScalarType::Half || t == ScalarType::BFloat16;
 }
 
-inline ScalarType arithmetic_dtype(ScalarType t) {
-  return is_storage_only(t) ? ScalarType::Float : t;
-}
+// What arithmetic on numbers of dtype `t` is done in.
+inline ScalarType compute_dtype(ScalarType t) { return is_storage_only(t) ? ScalarType::Float : t; }
 
 inline Tensor widen(const Tensor& t) {
   return is_storage_only(t.scalar_type()) ? torch::stable::to(t, ScalarType::Float) : t;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pointseg import ops
+from pointseg import _native, ops
 from pointseg.nn.base import SparseModule
 from pointseg.sparse import SparseTensor
 
@@ -96,7 +96,8 @@ def batch_norm_rows(
     """
     if residual is not None:
         residual = residual.to(feats.dtype)  # under autocast the branch is narrower
-    if type(bn) is not nn.BatchNorm1d or feats.device.type != "cpu":
+    has_kernel = feats.device.type == "cpu" or _native.uses_cuda_kernels(feats.device)
+    if type(bn) is not nn.BatchNorm1d or not has_kernel:
         # In place: a norm keeps its input for the backward pass, not its output.
         out: Tensor = bn(feats)
         out = out if residual is None else out.add_(residual)

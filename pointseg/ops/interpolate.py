@@ -15,6 +15,8 @@ Contract
   order.
 * Deterministic, forward and backward: the same bits for any number of threads, no atomics.
 * No queries or no voxels give zeros.
+* A query that is not finite or names no scene is an error on the CPU. On CUDA, where finding out
+  would wait for the device, no voxel is near it: the result is zero.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from pointseg import _native
 from pointseg.ops._arguments import check_choice
 from pointseg.ops._common import check_feats, native, register
 from pointseg.ops.voxelize import MAX_COORD, voxel_keys
@@ -56,7 +59,8 @@ def interpolate(
     Args:
         feats: [N, C].
         grid: the voxels of the rows.
-        query: float32 or float64 [Q, 4] (batch, x, y, z) in units of the finest voxel.
+        query: float32 or float64 [Q, 4] (batch, x, y, z) in units of the finest voxel, finite; not
+            checked on CUDA.
         mode: ``"trilinear"`` or ``"nearest"``.
 
     Returns:
@@ -88,8 +92,13 @@ def _check_query(query: Tensor, feats: Tensor, num_scenes: int) -> None:
         raise ValueError(
             "query: there is no gradient with respect to positions; pass query.detach()"
         )
-    # A graph under compilation cannot branch on values; the kernel finds no voxel there.
-    if torch.compiler.is_compiling() or query.shape[0] == 0:
+    # A graph under compilation cannot branch on values, and on CUDA that would wait for the device:
+    # there the kernel finds no voxel.
+    if (
+        torch.compiler.is_compiling()
+        or query.shape[0] == 0
+        or _native.uses_cuda_kernels(query.device)
+    ):
         return
     if not bool(torch.isfinite(query).all()):
         bad = int((~torch.isfinite(query)).any(dim=1).nonzero()[0])

@@ -11,8 +11,8 @@ Contract
   float32 and are rounded once, at the end.
 * Differentiable once in feats; gradients gather over the swapped map.
 * Deterministic, forward and backward: the same bits for any number of threads.
-* `global_pool` does the same over all voxels of a scene: sums run in chunks of 512 rows that are
-  joined in order, and ties of max go to the lowest row. A scene without voxels is zero.
+* `global_pool` does the same over all voxels of a scene: sums run in chunks of some hundred rows
+  that are joined in order, and ties of max go to the lowest row. A scene without voxels is zero.
 """
 
 from __future__ import annotations

@@ -5,14 +5,17 @@ Contract
 * ``"sum"``, ``"mean"``, ``"max"`` or ``"min"`` of ``src[p]`` over the rows p with ``index[p] ==
   bin``.
 * An empty bin is zero, for every reduction, and passes no gradient on.
-* Rows of a bin are taken in order, in chunks of 512 that are joined in order. Ties of max and min
-  go to the lowest row, and so does the gradient. A NaN wins, the first one of several.
+* Rows of a bin are taken in order, those of a long bin in chunks of some hundred that are joined in
+  order. Ties of max and min go to the lowest row, and so does the gradient. A NaN wins, the first
+  one of several.
 * float32 and float64 compute in their own precision; float16 and bfloat16 are storage: sums are
   float32 and are rounded once, at the end.
 * Differentiable once in src.
 * Deterministic, forward and backward: the same bits for any number of threads, and no atomics:
   rows are sorted by bin first.
 * No rows give zeros.
+* An index outside the bins is an error on the CPU. On CUDA, where finding out would wait for the
+  device, such a row is left out, and its gradient is zero.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pointseg import _native
 from pointseg.ops._arguments import check_choice
 from pointseg.ops._common import check_feats, native, register
 
@@ -37,7 +41,7 @@ def scatter_reduce(
 
     Args:
         src: [P, C].
-        index: int64 [P], the bin of each row, 0 to num_out - 1.
+        index: int64 [P], the bin of each row, 0 to num_out - 1; not checked on CUDA.
         num_out: number of bins.
         reduce: ``"sum"``, ``"mean"``, ``"max"`` or ``"min"``.
 
@@ -61,8 +65,13 @@ def _check_index(index: Tensor, src: Tensor, num_out: int) -> None:
         raise ValueError(f"index: expected shape [{src.shape[0]}], got {list(index.shape)}")
     if index.device != src.device:
         raise ValueError(f"index: expected device {src.device} like src, got {index.device}")
-    # A graph under compilation cannot branch on values; the kernel checks them there.
-    if torch.compiler.is_compiling() or index.numel() == 0:
+    # A graph under compilation cannot branch on values, and on CUDA that would wait for the device:
+    # there the kernel deals with them.
+    if (
+        torch.compiler.is_compiling()
+        or index.numel() == 0
+        or _native.uses_cuda_kernels(index.device)
+    ):
         return
     low, high = int(index.min()), int(index.max())
     if low < 0 or high >= num_out:

@@ -12,7 +12,7 @@ from torch import Tensor
 from pointseg import ops
 from tests.ops import scenes
 
-CHANNELS = (1, 3, 8, 17, 64, 96, 255, 300)
+CHANNELS = (1, 3, 8, 17, 24, 40, 64, 96, 255, 300)
 
 
 def arguments(rows: int, channels: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

@@ -156,11 +156,6 @@ def test_addresses_beyond_two_to_the_31() -> None:
         ({"query": torch.zeros(5, 4, dtype=torch.int32)}, "query"),
         ({"query": torch.zeros(5, 4, dtype=torch.float16)}, "query"),
         ({"query": torch.zeros(5, 4, requires_grad=True)}, "query.*detach"),
-        ({"query": torch.tensor([[0, 1, math.nan, 1]])}, "query.*finite.*row 0"),
-        ({"query": torch.tensor([[0, 1, math.inf, 1]])}, "query.*finite.*row 0"),
-        ({"query": torch.tensor([[0.0, 0, 0, 0], [1, 0, 0, 0]])}, "query.*batch.*1 at row 1"),
-        ({"query": torch.tensor([[0.5, 0, 0, 0]])}, "query.*batch"),
-        ({"query": torch.tensor([[-1.0, 0, 0, 0]])}, "query.*batch"),
         ({"mode": "cubic"}, "mode.*'trilinear'.*'cubic'"),
     ],
 )
@@ -173,3 +168,43 @@ def test_bad_arguments_are_named(change: dict[str, object], match: str) -> None:
     }
     with pytest.raises((ValueError, TypeError), match=f"^{match}"):
         ops.interpolate(**arguments)
+
+
+NOWHERE = [
+    ([0, 1, math.nan, 1], "finite.*row 1"),
+    ([0, 1, math.inf, 1], "finite.*row 1"),
+    ([1, 0, 0, 0], "batch.*1 at row 1"),
+    ([0.5, 0, 0, 0], "batch.*0.5 at row 1"),
+    ([-1, 0, 0, 0], "batch.*-1 at row 1"),
+    ([math.nan, 0, 0, 0], "finite.*row 1"),
+]
+
+
+@pytest.mark.cpu_kernels
+@pytest.mark.parametrize(("row", "match"), NOWHERE)
+def test_queries_that_are_nowhere_are_refused(row: list[float], match: str) -> None:
+    grid = VoxelGrid(torch.zeros(1, 4, dtype=torch.int32))
+    with pytest.raises(ValueError, match=f"^query.*{match}"):
+        ops.interpolate(torch.ones(1, 2), grid, torch.tensor([[0.0] * 4, row]))
+
+
+@pytest.mark.parametrize("row", [row for row, _ in NOWHERE])
+@pytest.mark.parametrize("mode", MODES)
+def test_to_the_kernels_queries_that_are_nowhere_are_zero(row: list[float], mode: str) -> None:
+    """On CUDA nobody looks at values before the kernel does, nor under compilation."""
+    grid = VoxelGrid(torch.zeros(1, 4, dtype=torch.int32))
+    arguments = (grid.sorted_keys, grid.order, 1, 8 if mode == "trilinear" else 1)
+    query = torch.tensor([[0.0] * 4, row])
+    found = torch.ops.pointseg.interpolate_corners(query, *arguments)
+    out = torch.ops.pointseg.interpolate(torch.ones(1, 2), *found)
+    assert out.tolist() == [[1.0, 1.0], [0.0, 0.0]]
+
+
+def test_on_cuda_slots_of_no_voxel_are_left_out_of_gradients(kernels: str) -> None:
+    """A row that is not there is an error of the caller; no memory is touched because of it."""
+    rows = torch.tensor([[0, -1], [5, 1], [1, 2**31 - 1], [-(2**31), 0]], dtype=torch.int32)
+    if kernels == "cpu":
+        rows = torch.where((rows >= 0) & (rows < 2), rows, -1)
+    weights, grad_out = torch.full((4, 2), 0.5), torch.tensor([[1.0], [2.0], [4.0], [8.0]])
+    grad = torch.ops.pointseg.interpolate_backward(grad_out, rows, weights, 2)
+    assert grad.tolist() == [[4.5], [3.0]]

@@ -2,7 +2,7 @@
 #include "../../kernels/cpu/batch_norm.h"
 
 #include "../../kernels/cpu/row_slices.h"
-#include "../storage.h"
+#include "../batch_norm.h"
 #include "common.h"
 
 namespace pointseg {
@@ -10,16 +10,8 @@ namespace {
 
 // One number per channel, in double.
 Tensor per_channel(const Tensor& t, const char* name, const Tensor& feats) {
-  check_feats(t, name, 1);
-  STD_TORCH_CHECK(t.size(0) == feats.size(1), name, ": expected ", feats.size(1),
-                  " values, one per channel, got ", t.size(0));
+  check_channels(t, name, feats);
   return t.scalar_type() == ScalarType::Double ? t : torch::stable::to(t, ScalarType::Double);
-}
-
-void check_like(const Tensor& t, const char* name, const Tensor& feats) {
-  check_matrix(t, name, 2, feats.scalar_type());
-  STD_TORCH_CHECK(t.size(0) == feats.size(0) && t.size(1) == feats.size(1), name, ": expected [",
-                  feats.size(0), ", ", feats.size(1), "], got [", t.size(0), ", ", t.size(1), "]");
 }
 
 Tensor slice_buffers(const Tensor& feats) {
@@ -63,12 +55,11 @@ struct Norm {
 Tensor batch_norm(const Tensor& feats, const Tensor& mean, const Tensor& var, const Tensor& weight,
                   const Tensor& bias, const std::optional<Tensor>& residual, double eps, bool relu,
                   bool) {
-  check_feats(feats, "feats");
-  if (residual) check_like(*residual, "residual", feats);
+  check_batch_norm(feats, residual);
   const Norm norm(feats, mean, var, weight, bias, eps);
   const Tensor x = widen(feats);
   const std::optional<Tensor> add = widen(residual);
-  Tensor coefficients = empty(x, {cpu::kNormCoefficients, x.size(1)}, x.scalar_type());
+  Tensor coefficients = empty(x, {kNormCoefficients, x.size(1)}, x.scalar_type());
   Tensor out = empty(x, {x.size(0), x.size(1)}, x.scalar_type());
   THO_DISPATCH_V2(x.scalar_type(), "batch_norm", AT_WRAP([&]() {
                     cpu::batch_norm_kernels<scalar_t>().forward(
@@ -87,17 +78,13 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_grad(const Tensor& grad_out, const
                                                    const Tensor& weight, const Tensor& bias,
                                                    double eps, bool relu, bool batch_moments,
                                                    bool wants_residual) {
-  check_feats(feats, "feats");
-  check_like(grad_out, "grad_out", feats);
-  if (out) check_like(*out, "out", feats);
-  STD_TORCH_CHECK(!wants_residual || (relu && out),
-                  "out: expected the result, which the gradient of the residual needs");
+  check_batch_norm_grad(grad_out, feats, out, relu, wants_residual);
   const Norm norm(feats, mean, var, weight, bias, eps);
   const Tensor x = widen(feats), grad = widen(grad_out);
   const std::optional<Tensor> y = widen(out);
   const int64_t rows = x.size(0), channels = x.size(1);
   const Tensor buffers = slice_buffers(x);
-  Tensor coefficients = empty(x, {cpu::kNormCoefficients, channels}, x.scalar_type());
+  Tensor coefficients = empty(x, {kNormCoefficients, channels}, x.scalar_type());
   Tensor grad_feats = empty(x, {rows, channels}, x.scalar_type());
   Tensor grad_parameters = empty(x, {2, channels}, ScalarType::Double);
   Tensor grad_residual = empty(x, {wants_residual ? rows : 0, channels}, x.scalar_type());

@@ -2,8 +2,7 @@
 // contract.
 #include "../../kernels/cpu/gather_neighbors.h"
 
-#include "../map_pairs.h"
-#include "../storage.h"
+#include "../gather_neighbors.h"
 #include "common.h"
 
 namespace pointseg {
@@ -14,8 +13,7 @@ Tensor gather_neighbors(const Tensor& feats, const Tensor& in_rows, const Tensor
                         const Tensor& segments, int64_t num_out, const std::optional<Tensor>&,
                         const std::optional<Tensor>&, const std::optional<Tensor>&) {
   check_feats(feats, "feats");
-  check_count(num_out, "num_out");
-  const MapPairs map = map_pairs(in_rows, out_rows, segments);
+  const MapPairs map = map_pairs(in_rows, out_rows, segments, num_out);
   Tensor out = zeros(feats, {num_out, map.num_taps, feats.size(1)}, feats.scalar_type());
   cpu::gather_neighbors(cptr<char>(feats), mptr<char>(out),
                         feats.size(1) * static_cast<int64_t>(feats.element_size()), map,
@@ -26,11 +24,8 @@ Tensor gather_neighbors(const Tensor& feats, const Tensor& in_rows, const Tensor
 // The map is the swapped one: its input rows are those of grad_out, its output rows those of feats.
 Tensor gather_neighbors_backward(const Tensor& grad_out, const Tensor& in_rows,
                                  const Tensor& out_rows, const Tensor& segments, int64_t num_in) {
-  check_feats(grad_out, "grad_out", 3);
-  check_count(num_in, "num_in");
-  const MapPairs map = map_pairs(in_rows, out_rows, segments);
-  STD_TORCH_CHECK(grad_out.size(1) == map.num_taps, "grad_out: expected ", map.num_taps,
-                  " taps, got ", grad_out.size(1));
+  const MapPairs map = map_pairs(in_rows, out_rows, segments, num_in);
+  check_gathered(grad_out, map);
   const Tensor grad = widen(grad_out);
   Tensor grad_in = zeros(grad, {num_in, grad_out.size(2)}, grad.scalar_type());
   THO_DISPATCH_V2(grad.scalar_type(), "gather_neighbors_backward", AT_WRAP([&]() {

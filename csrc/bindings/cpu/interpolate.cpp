@@ -3,7 +3,7 @@
 #include "../../kernels/cpu/interpolate.h"
 
 #include "../../kernels/cpu/group_rows.h"
-#include "../storage.h"
+#include "../interpolate.h"
 #include "common.h"
 
 namespace pointseg {
@@ -12,18 +12,7 @@ namespace {
 std::tuple<Tensor, Tensor> interpolate_corners(const Tensor& query, const Tensor& sorted_keys,
                                                const std::optional<Tensor>& order, int64_t stride,
                                                int64_t corners) {
-  check_feats(query, "query");
-  STD_TORCH_CHECK(query.size(1) == 4, "query: expected shape [Q, 4] (batch, x, y, z), got [",
-                  query.size(0), ", ", query.size(1), "]");
-  check_matrix(sorted_keys, "sorted_keys", 1, ScalarType::Long);
-  if (order) check_matrix(*order, "order", 1, ScalarType::Int);
-  STD_TORCH_CHECK(!order || order->size(0) == sorted_keys.size(0),
-                  "order: expected one row for every key, got ", order->size(0));
-  STD_TORCH_CHECK(stride >= 1 && stride <= kMaxStride, "stride: expected 1 to ", kMaxStride,
-                  ", got ", stride);
-  STD_TORCH_CHECK(corners == 1 || corners == 8, "corners: expected 1 or 8, got ", corners);
-  const VoxelSearch grid{cptr<int64_t>(sorted_keys), order ? cptr<int32_t>(*order) : nullptr,
-                         sorted_keys.size(0), stride};
+  const VoxelSearch grid = voxel_search(query, sorted_keys, order, stride, corners);
   Tensor rows = empty(query, {query.size(0), corners}, ScalarType::Int);
   Tensor weights = empty(query, {query.size(0), corners}, query.scalar_type());
   THO_DISPATCH_V2(query.scalar_type(), "interpolate_corners", AT_WRAP([&]() {
@@ -35,17 +24,10 @@ std::tuple<Tensor, Tensor> interpolate_corners(const Tensor& query, const Tensor
   return {rows, weights};
 }
 
-void check_corners(const Tensor& rows, const Tensor& weights, ScalarType compute) {
-  check_matrix(rows, "rows", 2, ScalarType::Int);
-  check_matrix(weights, "weights", 2, compute);
-  STD_TORCH_CHECK(weights.size(0) == rows.size(0) && weights.size(1) == rows.size(1),
-                  "weights: expected the shape of rows");
-}
-
 Tensor interpolate(const Tensor& feats, const Tensor& rows, const Tensor& weights) {
   check_feats(feats, "feats");
   const Tensor in = widen(feats);
-  check_corners(rows, weights, in.scalar_type());
+  check_corners(rows, weights, feats.scalar_type());
   const int64_t num_queries = rows.size(0), corners = rows.size(1), channels = feats.size(1);
   Tensor out = empty(in, {num_queries, channels}, in.scalar_type());
   THO_DISPATCH_V2(in.scalar_type(), "interpolate", AT_WRAP([&]() {
@@ -59,12 +41,8 @@ Tensor interpolate(const Tensor& feats, const Tensor& rows, const Tensor& weight
 
 Tensor interpolate_backward(const Tensor& grad_out, const Tensor& rows, const Tensor& weights,
                             int64_t num_in) {
-  check_feats(grad_out, "grad_out");
-  check_count(num_in, "num_in");
+  check_interpolate_backward(grad_out, rows, weights, num_in);
   const Tensor grad = widen(grad_out);
-  check_corners(rows, weights, grad.scalar_type());
-  STD_TORCH_CHECK(rows.size(0) == grad_out.size(0), "rows: expected ", grad_out.size(0),
-                  " queries, got ", rows.size(0));
   const int64_t corners = rows.size(1), num_slots = rows.size(0) * corners;
   Tensor order = empty(rows, {num_slots}, ScalarType::Long);
   Tensor starts = empty(rows, {num_in + 1}, ScalarType::Long);

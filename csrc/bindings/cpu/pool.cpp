@@ -1,19 +1,12 @@
 // pool, pool_backward: see pointseg/ops/pool.py for the contract.
 #include "../../kernels/cpu/pool.h"
 
-#include "../../kernels/reduce.h"
 #include "../map_pairs.h"
-#include "../storage.h"
+#include "../pool.h"
 #include "common.h"
 
 namespace pointseg {
 namespace {
-
-Reduce pool_mode(int64_t mode) {
-  STD_TORCH_CHECK(mode >= 0 && mode <= static_cast<int64_t>(Reduce::max),
-                  "mode: expected 0 (sum), 1 (mean) or 2 (max), got ", mode);
-  return static_cast<Reduce>(mode);
-}
 
 // The second result is what the backward pass needs: winning input rows [num_out, C] for max,
 // numbers of neighbours [num_out] otherwise. The swapped map is there for the backward pass alone.
@@ -22,9 +15,8 @@ std::tuple<Tensor, Tensor> pool(const Tensor& feats, const Tensor& in_rows, cons
                                 const std::optional<Tensor>&, const std::optional<Tensor>&,
                                 const std::optional<Tensor>&) {
   check_feats(feats, "feats");
-  check_count(num_out, "num_out");
   const Reduce reduce = pool_mode(mode);
-  const MapPairs map = map_pairs(in_rows, out_rows, segments);
+  const MapPairs map = map_pairs(in_rows, out_rows, segments, num_out);
   const int64_t channels = feats.size(1);
   const Parallel parallel = torch_threads();
   const Tensor in = widen(feats);
@@ -56,13 +48,8 @@ std::tuple<Tensor, Tensor> pool(const Tensor& feats, const Tensor& in_rows, cons
 // The map is the swapped one: its input rows are those of grad_out, its output rows those of feats.
 Tensor pool_backward(const Tensor& grad_out, const Tensor& saved, const Tensor& in_rows,
                      const Tensor& out_rows, const Tensor& segments, int64_t num_in, int64_t mode) {
-  check_feats(grad_out, "grad_out");
-  check_count(num_in, "num_in");
-  const Reduce reduce = pool_mode(mode);
-  check_matrix(saved, "saved", reduce == Reduce::max ? 2 : 1, ScalarType::Int);
-  STD_TORCH_CHECK(saved.size(0) == grad_out.size(0), "saved: expected ", grad_out.size(0),
-                  " rows, got ", saved.size(0));
-  const MapPairs map = map_pairs(in_rows, out_rows, segments);
+  const Reduce reduce = check_pool_backward(grad_out, saved, mode);
+  const MapPairs map = map_pairs(in_rows, out_rows, segments, num_in);
   const int64_t channels = grad_out.size(1);
   const Parallel parallel = torch_threads();
   const Tensor grad = widen(grad_out);

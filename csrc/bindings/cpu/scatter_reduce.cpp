@@ -2,19 +2,11 @@
 #include "../../kernels/cpu/scatter_reduce.h"
 
 #include "../../kernels/cpu/group_rows.h"
-#include "../storage.h"
+#include "../scatter_reduce.h"
 #include "common.h"
 
 namespace pointseg {
 namespace {
-
-Reduce scatter_mode(int64_t mode) {
-  STD_TORCH_CHECK(mode >= 0 && mode <= static_cast<int64_t>(Reduce::min),
-                  "mode: expected 0 (sum), 1 (mean), 2 (max) or 3 (min), got ", mode);
-  return static_cast<Reduce>(mode);
-}
-
-bool is_extreme(Reduce reduce) { return reduce == Reduce::max || reduce == Reduce::min; }
 
 Tensor bin_sizes(const Tensor& starts, int64_t num_out) {
   Tensor counts = empty(starts, {num_out}, ScalarType::Long);
@@ -28,12 +20,7 @@ Tensor bin_sizes(const Tensor& starts, int64_t num_out) {
 // sizes of the bins [num_out] otherwise.
 std::tuple<Tensor, Tensor> scatter_reduce(const Tensor& src, const Tensor& index, int64_t num_out,
                                           int64_t mode) {
-  check_feats(src, "src");
-  check_matrix(index, "index", 1, ScalarType::Long);
-  check_count(num_out, "num_out");
-  STD_TORCH_CHECK(index.size(0) == src.size(0), "index: expected ", src.size(0), " entries, got ",
-                  index.size(0));
-  const Reduce reduce = scatter_mode(mode);
+  const Reduce reduce = check_scatter(src, index, num_out, mode);
   const int64_t num_rows = src.size(0), channels = src.size(1);
   Tensor order = empty(index, {num_rows}, ScalarType::Long);
   Tensor starts = empty(index, {num_out + 1}, ScalarType::Long);
@@ -67,12 +54,7 @@ std::tuple<Tensor, Tensor> scatter_reduce(const Tensor& src, const Tensor& index
 
 Tensor scatter_reduce_backward(const Tensor& grad_out, const Tensor& index, const Tensor& saved,
                                int64_t mode) {
-  check_feats(grad_out, "grad_out");
-  check_matrix(index, "index", 1, ScalarType::Long);
-  const Reduce reduce = scatter_mode(mode);
-  check_matrix(saved, "saved", is_extreme(reduce) ? 2 : 1, ScalarType::Long);
-  STD_TORCH_CHECK(saved.size(0) == grad_out.size(0), "saved: expected ", grad_out.size(0),
-                  " rows, got ", saved.size(0));
+  const Reduce reduce = check_scatter_backward(grad_out, index, saved, mode);
   const int64_t num_rows = index.size(0), channels = grad_out.size(1);
   const Tensor grad = widen(grad_out);
   Tensor grad_src = empty(grad, {num_rows, channels}, grad.scalar_type());

@@ -54,7 +54,7 @@ Tensor codebook_logits_scale_grad(const Tensor& queries, const Tensor& grad_logi
   const OnDevice device(queries);
   const RegionLists lists = region_lists(row_starts, taps, neighbors, weight_rows, entry_ends);
   check_scale_grad(queries, grad_logits, num_weight_rows, lists);
-  const ScalarType dtype = arithmetic_dtype(queries.scalar_type());
+  const ScalarType dtype = compute_dtype(queries.scalar_type());
   const int64_t heads = queries.size(2);
   Tensor grad = empty(queries, {num_weight_rows, heads}, dtype);
   Tensor buffers =

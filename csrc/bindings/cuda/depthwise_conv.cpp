@@ -31,7 +31,7 @@ Tensor depthwise_conv_weight_grad(const Tensor& feats, const Tensor& grad_out,
   const OnDevice device(feats);
   const RowLists lists = row_lists(row_starts, taps, neighbors);
   check_depthwise_grad(feats, grad_out, num_taps, lists);
-  const ScalarType dtype = arithmetic_dtype(feats.scalar_type());
+  const ScalarType dtype = compute_dtype(feats.scalar_type());
   const int64_t channels = feats.size(1);
   Tensor grad_weight = empty(feats, {num_taps, channels}, dtype);
   Tensor buffers = empty(feats, {cuda::num_tap_slices(lists.num_rows), num_taps, channels}, dtype);

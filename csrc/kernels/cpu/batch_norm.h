@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "../batch_norm.h"
 #include "../parallel.h"
 
 namespace pointseg::cpu {
@@ -19,8 +20,6 @@ struct NormParameters {
   double eps;
   int64_t channels;
 };
-
-constexpr int64_t kNormCoefficients = 5;
 
 // coefficients: room for kNormCoefficients x channels; buffers: for num_slices(rows) x 2 x
 // channels.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <iterator>
 
+#include "../batch_norm.h"
 #include "lanes.h"
 #include "row_slices.h"
 
@@ -112,27 +113,20 @@ void moments(const T* x, int64_t rows, int64_t channels, double* buffers, double
   for (int64_t c = 0; c < channels; ++c) var[c] /= rows;
 }
 
-// What is done to a channel, in the precision of the rows; each is a row of `coefficients`.
-enum Coefficient { kMean, kScale, kOffset, kSlope, kConstant };
-static_assert(kConstant + 1 == kNormCoefficients);
-
 // The lanes of a coefficient: those of channel c0 on, where `first` is its place in the first row.
 template <class L, typename T>
 auto channel_lanes(const T* first, int64_t channels) {
-  return [=](Coefficient which) { return L::load(first + which * channels); };
+  return [=](NormCoefficient which) { return L::load(first + which * channels); };
+}
+
+ChannelNorm channel(const NormParameters& norm, int64_t c) {
+  return {norm.mean[c], norm.var[c], norm.weight[c], norm.bias[c], norm.eps};
 }
 
 template <typename T>
-void fill_norm(const NormParameters& norm, T* coefficients) {
-  for (int64_t c = 0; c < norm.channels; ++c) {
-    const T mean = static_cast<T>(norm.mean[c]);
-    const double scale = norm.weight[c] / std::sqrt(norm.var[c] + norm.eps);
-    // What the mean lost by rounding goes into the offset.
-    const double offset = norm.bias[c] - (norm.mean[c] - mean) * scale;
-    coefficients[kMean * norm.channels + c] = mean;
-    coefficients[kScale * norm.channels + c] = static_cast<T>(scale);
-    coefficients[kOffset * norm.channels + c] = static_cast<T>(offset);
-  }
+void fill_norms(const NormParameters& norm, T* coefficients) {
+  for (int64_t c = 0; c < norm.channels; ++c)
+    fill_norm(channel(norm, c), coefficients + c, norm.channels);
 }
 
 template <typename T, bool kResidual, bool kRelu>
@@ -155,7 +149,7 @@ void norm_rows(const T* x, const T* residual, int64_t rows, int64_t channels, co
 template <typename T>
 void forward(const T* x, const NormParameters& norm, const T* residual, bool relu, int64_t rows,
              T* coefficients, T* out, const Parallel& parallel) {
-  fill_norm(norm, coefficients);
+  fill_norms(norm, coefficients);
   const auto run = residual ? (relu ? norm_rows<T, true, true> : norm_rows<T, true, false>)
                             : (relu ? norm_rows<T, false, true> : norm_rows<T, false, false>);
   run(x, residual, rows, norm.channels, coefficients, out, parallel);
@@ -228,27 +222,12 @@ void grad_rows(const T* grad_out, const T* x, const T* out, int64_t rows, int64_
   });
 }
 
-// What moves grad_x where the moments move with x: none of it where they do not.
-template <typename T>
-void fill_slopes(const NormParameters& norm, const double* grad_bias, const double* grad_weight,
-                 double share, T* coefficients) {
-  for (int64_t c = 0; c < norm.channels; ++c) {
-    const double inverse = 1.0 / std::sqrt(norm.var[c] + norm.eps);
-    const double scale = norm.weight[c] * inverse * share;
-    const double slope = -scale * inverse * grad_weight[c];
-    const double lost = norm.mean[c] - coefficients[kMean * norm.channels + c];
-    coefficients[kSlope * norm.channels + c] = static_cast<T>(slope);
-    coefficients[kConstant * norm.channels + c] =
-        static_cast<T>(-scale * grad_bias[c] - slope * lost);
-  }
-}
-
 template <typename T>
 void backward(const T* grad_out, const T* x, const T* out, const NormParameters& norm, bool relu,
               bool batch_moments, int64_t rows, double* buffers, T* coefficients, T* grad_x,
               double* grad_parameters, T* grad_residual, const Parallel& parallel) {
   const int64_t channels = norm.channels;
-  fill_norm(norm, coefficients);
+  fill_norms(norm, coefficients);
   const auto sum = !relu           ? sum_grads<T, Relu::none, false>
                    : !out          ? sum_grads<T, Relu::from_x, false>
                    : grad_residual ? sum_grads<T, Relu::from_out, true>
@@ -257,12 +236,12 @@ void backward(const T* grad_out, const T* x, const T* out, const NormParameters&
   add_slices(buffers, num_slices(rows), 2 * channels, grad_parameters);
   double* grad_bias = grad_parameters;
   double* grad_weight = grad_parameters + channels;
-  for (int64_t c = 0; c < channels; ++c) {
-    const double lost = norm.mean[c] - coefficients[kMean * channels + c];
-    grad_weight[c] = (grad_weight[c] - lost * grad_bias[c]) / std::sqrt(norm.var[c] + norm.eps);
-  }
   const double share = batch_moments && rows > 0 ? 1.0 / static_cast<double>(rows) : 0.0;
-  fill_slopes(norm, grad_bias, grad_weight, share, coefficients);
+  for (int64_t c = 0; c < channels; ++c) {
+    const ChannelNorm of = channel(norm, c);
+    grad_weight[c] = weight_gradient(of, coefficients + c, grad_bias[c], grad_weight[c]);
+    fill_slope(of, grad_bias[c], grad_weight[c], share, coefficients + c, channels);
+  }
   // Where the residual asked for it, what passed is there already.
   const auto run = !relu || grad_residual ? grad_rows<T, Relu::none>
                    : out                  ? grad_rows<T, Relu::from_out>
