@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+
+from tests.helpers.properties import HealthCheck, settings
 
 # The same examples every time: a red run can be repeated, and a green one means the same tomorrow.
 settings.register_profile(
