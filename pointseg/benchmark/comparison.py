@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pointseg.evaluation.files import written_whole
+from pointseg.files import written_whole
 
 BEGIN = "<!-- comparison: begin (written by `make compare`) -->"
 END = "<!-- comparison: end -->"

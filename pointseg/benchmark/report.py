@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 import pointseg
 from pointseg.benchmark.inputs import Scene, neighbors_of_27
 from pointseg.benchmark.timing import machine_peaks
-from pointseg.evaluation.files import written_whole
+from pointseg.files import written_whole
 from pointseg.machine import cpu_name
 from pointseg.sparse import VoxelGrid
 
@@ -155,6 +152,10 @@ def header_lines(head: Mapping[str, Any]) -> list[str]:
 
 def print_table(head: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Print header and rows for a reader at a terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     console = Console(width=max(Console().width, TABLE_WIDTH))
     table = Table(title=f"{head['suite']}{', quick' if head['quick'] else ''}")
     for column in COLUMNS:

@@ -31,8 +31,8 @@ from pointseg.cli._steps import Clock, make_rooms, train_or_go_on
 from pointseg.cli._trained import chosen_device
 from pointseg.engine.checkpoint import CHECKPOINT_DIR, LAST_NAME, load_checkpoint
 from pointseg.engine.run_directory import METRICS_FILE
-from pointseg.evaluation.files import written_whole
 from pointseg.experiment import ExperimentConfig, build_dataset, load_config, load_trained
+from pointseg.files import written_whole
 
 CONFIGS = ("synthetic_tr_minkunet", "synthetic_tr")
 SEEDS = (0, 1, 2)

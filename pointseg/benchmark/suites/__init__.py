@@ -10,7 +10,6 @@ from pointseg.benchmark.peers import PEERS, Peer
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Options
 from pointseg.benchmark.suites.codebook import codebook_rows
-from pointseg.benchmark.suites.data import data_rows
 from pointseg.benchmark.suites.model import model_rows
 from pointseg.benchmark.suites.ops import ops_rows
 
@@ -34,6 +33,13 @@ class Suite:
         """The rows of the cases that are wanted."""
         for scene in self.scenes(options):
             yield from (row for row in self.rows(options, scene) if options.wants(row.case))
+
+
+def data_rows(options: Options, scene: Scene) -> Iterator[Row]:
+    """The suite of `suites.data`, which needs what reads files; the others need torch alone."""
+    from pointseg.benchmark.suites import data
+
+    return data.data_rows(options, scene)
 
 
 SUITES = {
