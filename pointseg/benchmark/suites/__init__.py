@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pointseg.benchmark.inputs import LIDAR, Scene, rooms
+from pointseg.benchmark.inputs import CORNER, LIDAR, Scene, rooms
 from pointseg.benchmark.peers import PEERS, Peer
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Options
 from pointseg.benchmark.suites.codebook import codebook_rows
+from pointseg.benchmark.suites.gpu import gpu_rows
 from pointseg.benchmark.suites.model import model_rows
 from pointseg.benchmark.suites.ops import ops_rows
 
@@ -46,5 +47,6 @@ SUITES = {
     "ops": Suite(ops_rows, (*rooms("80k", "500k"), LIDAR), rooms("20k"), PEERS),
     "codebook": Suite(codebook_rows, rooms("20k", "80k", "150k"), rooms("20k")),
     "data": Suite(data_rows, rooms("80k", "500k"), rooms("500k")),
+    "gpu": Suite(gpu_rows, (CORNER,), (CORNER,)),
     "model": Suite(model_rows, rooms("500k"), rooms("20k")),
 }
