@@ -8,7 +8,7 @@ gradients after its backward, and not every machine lets them read the device.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch

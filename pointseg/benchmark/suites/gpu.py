@@ -199,8 +199,8 @@ def _depthwise_rows(
 def _norm_rows(
     options: Options, name: str, grid: VoxelGrid, channels: int, kind: str
 ) -> Iterator[Row]:
-    """In training, with a residual; plain torch has two operators. Without a ReLU: numbers of 16 bits
-    on one side of zero here and on the other there would have quite other gradients.
+    """In training, with a residual; plain torch has two operators. Without a ReLU: sums that are
+    below zero here and above it there would have quite other gradients.
     """
     cases = f"batch_norm_fwd_{name}", f"batch_norm_bwd_{name}"
     if not any(map(options.wants, cases)):
