@@ -116,9 +116,8 @@ def test_wrong_shapes_are_refused_in_the_same_words(case: Case, place: Place) ->
 @every_case
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiles_as_one_graph(case: Case, gpu: torch.device) -> None:
-    problem = case.on_device(
-        scenes.surface_voxels(600, seed=4, num_scenes=2).to(gpu), torch.float32
-    )
+    coords = scenes.surface_voxels(600, seed=4, num_scenes=2).to(gpu)
+    problem = case.on_device(coords, torch.float32)
     torch.compiler.reset()
     compiled = torch.compile(problem.function, fullgraph=True, backend="aot_eager")
     for actual, expected in zip(
