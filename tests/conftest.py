@@ -34,6 +34,16 @@ def pytest_addoption(parser: Any) -> None:
         help="kernels that the tests of operators run on: some of cpu,emulated,cuda; by default "
         "cpu,emulated, and cuda where there is a GPU",
     )
+    parser.addoption(
+        "--shard",
+        default="0/1",
+        help="i/n: only every n-th test, from the i-th, of n processes that share the tests",
+    )
+
+
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
+    index, count = map(int, config.getoption("--shard").split("/"))
+    items[:] = items[index::count]
 
 
 def _folder(variable: str, holds: str) -> Path:

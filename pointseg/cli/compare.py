@@ -19,11 +19,10 @@ import torch
 
 from pointseg import config as configuration
 from pointseg.benchmark.comparison import (
+    PAGE,
     RunResult,
-    check_page,
     comparison_text,
     median_step_time_s,
-    write_between_markers,
 )
 from pointseg.benchmark.report import machine
 from pointseg.cli import evaluate, run_main
@@ -82,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_page(args.out)
+    PAGE.check_page(args.out)
     rooms = args.data or args.work / "rooms"
     configs = _checked_configs(args, rooms)
     clock = Clock()
@@ -102,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         args.work / COMPARISON_FILE,
         {"command": _command(args), "runs": [dataclasses.asdict(r) for r in (*first, *second)]},
     )
-    write_between_markers(args.out, text)
+    PAGE.write(args.out, text)
     print(f"\n{text}\n\nwrote {args.out} and {args.work / COMPARISON_FILE}")
     return 0
 

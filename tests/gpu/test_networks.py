@@ -101,9 +101,8 @@ def test_forward_in_a_graph(name: str, gpu: torch.device) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_op_in_a_graph(case: Case, gpu: torch.device) -> None:
-    problem = case.on_device(
-        scenes.surface_voxels(600, seed=4, num_scenes=2).to(gpu), torch.float32
-    )
+    coords = scenes.surface_voxels(600, seed=4, num_scenes=2).to(gpu)
+    problem = case.on_device(coords, torch.float32)
     inputs = [x.clone() for x in problem.inputs]
     with torch.no_grad():
         replayed = captured(lambda: problem.function(*inputs))
