@@ -6,7 +6,8 @@
 #   make test    all tests
 #   make build   both compiled libraries (the CUDA one where nvcc is found)
 #   make lint    ruff, mypy, clang-format
-#   make bench   SUITE=ops by default; codebook, data, model
+#   make bench   SUITE=ops by default; codebook, gpu, data, model
+#   make gpu-check  all that needs a GPU, on a machine that has one; sets nothing up: see docs/gpu.md
 #   make clean   remove what was built
 
 PYTHON ?= python3
@@ -25,7 +26,7 @@ CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -
 MISSING := $(if $(wildcard pointseg/_C.so),,force)
 
 .DELETE_ON_ERROR:
-.PHONY: build demo compare test lint bench clean check-system native force
+.PHONY: build demo compare test lint bench gpu-check clean check-system native force
 
 demo: START := $(shell date +%s)
 demo: build/.native-cpu
@@ -49,6 +50,9 @@ lint: $(VENV)/.installed-all
 
 bench: native
 	$(BIN)/python tools/benchmark.py $(SUITE) --json build/bench-$(SUITE).json
+
+gpu-check:
+	$(PYTHON) tools/gpu_check.py $(GPU_CHECK_ARGS)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+
+from tests.helpers.properties import HealthCheck, settings
 
 # The same examples every time: a red run can be repeated, and a green one means the same tomorrow.
 settings.register_profile(
@@ -33,6 +34,16 @@ def pytest_addoption(parser: Any) -> None:
         help="kernels that the tests of operators run on: some of cpu,emulated,cuda; by default "
         "cpu,emulated, and cuda where there is a GPU",
     )
+    parser.addoption(
+        "--shard",
+        default="0/1",
+        help="i/n: only every n-th test, from the i-th, of n processes that share the tests",
+    )
+
+
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
+    index, count = map(int, config.getoption("--shard").split("/"))
+    items[:] = items[index::count]
 
 
 def _folder(variable: str, holds: str) -> Path:

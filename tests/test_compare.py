@@ -14,13 +14,12 @@ import pytest
 from pointseg.benchmark.comparison import (
     BEGIN,
     END,
+    PAGE,
     RunResult,
-    check_page,
     comparison_text,
     mean_iou_by_class,
     median_step_time_s,
     spread,
-    write_between_markers,
 )
 from pointseg.cli import compare, evaluate
 from pointseg.data.synthetic import RoomSet, synthesize_rooms
@@ -89,15 +88,15 @@ def test_text_of_a_comparison() -> None:
 
 def test_only_what_stands_between_the_markers_is_replaced(tmp_path: Path) -> None:
     page = tmp_path / "sub" / "results.md"
-    check_page(page)
-    write_between_markers(page, "one")
+    PAGE.check_page(page)
+    PAGE.write(page, "one")
     assert page.read_text() == f"# Results\n\n{BEGIN}\n\none\n\n{END}\n"
     page.write_text(page.read_text().replace("# Results", "# Mine") + "\n## Diagnosis\n\nmine\n")
-    write_between_markers(page, "two")
-    write_between_markers(page, "three")
+    PAGE.write(page, "two")
+    PAGE.write(page, "three")
     assert page.read_text() == (f"# Mine\n\n{BEGIN}\n\nthree\n\n{END}\n\n## Diagnosis\n\nmine\n")
     assert list(page.parent.iterdir()) == [page]
-    check_page(ROOT / "docs" / "results.md")
+    PAGE.check_page(ROOT / "docs" / "results.md")
 
 
 @pytest.mark.parametrize("text", ["", f"{BEGIN}\n", f"{END}\n{BEGIN}\n", f"{BEGIN}\n{END}\n" * 2])
@@ -105,7 +104,7 @@ def test_a_page_without_markers_is_left_alone(tmp_path: Path, text: str) -> None
     page = tmp_path / "results.md"
     page.write_text(text)
     with pytest.raises(ValueError, match=r"results\.md: expected the lines"):
-        write_between_markers(page, "new")
+        PAGE.write(page, "new")
     assert page.read_text() == text
     assert compare.main(["--out", str(page), "--work", str(tmp_path / "work")]) == 2
     assert not (tmp_path / "work").exists()

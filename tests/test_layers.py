@@ -19,6 +19,7 @@ CSRC = ROOT / "csrc"
 LAYERS = {
     "config": 0,
     "distributed": 0,
+    "files": 0,
     "machine": 0,
     "_native": 1,
     "__init__": 2,
@@ -38,7 +39,7 @@ LAYERS = {
     "cli": 13,
     "__main__": 14,
 }
-LEAVES = ("config", "distributed", "machine")
+LEAVES = ("config", "distributed", "files", "machine")
 CORE = ("_native", "__init__", "ops", "sparse", "nn", "models")
 OPTIONAL = ("open3d", "sklearn", "rich", "yaml", "plyfile", "plotly", "tensorboard", "tqdm")
 

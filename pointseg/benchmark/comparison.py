@@ -5,15 +5,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pointseg.evaluation.files import written_whole
+from pointseg.benchmark.markers import Markers
 
 BEGIN = "<!-- comparison: begin (written by `make compare`) -->"
 END = "<!-- comparison: end -->"
 SHOWN_CLASSES = 8
-EMPTY_PAGE = f"# Results\n\n{BEGIN}\n{END}\n"
+PAGE = Markers(BEGIN, END, empty_page=f"# Results\n\n{BEGIN}\n{END}\n")
 
 
 @dataclass(frozen=True)
@@ -173,27 +172,3 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], num_text: int)
     rule = ["---" if index < num_text else "---:" for index in range(len(columns))]
     lines = [f"| {' | '.join(cells)} |" for cells in (columns, *rows)]
     return "\n".join([lines[0], f"|{'|'.join(rule)}|", *lines[1:]])
-
-
-def check_page(path: Path) -> None:
-    """ValueError if `path` is there and does not have both markers, once each, in order."""
-    if path.exists():
-        _split(path.read_text(encoding="utf-8"), path)
-
-
-def write_between_markers(path: Path, text: str) -> None:
-    """Replace what stands between the markers of a page; a page that is not there is begun."""
-    before, after = _split(path.read_text(encoding="utf-8") if path.exists() else EMPTY_PAGE, path)
-    with written_whole(path, overwrite=True) as temporary:
-        temporary.write_text(f"{before}\n{text}\n\n{END}{after}", encoding="utf-8")
-
-
-def _split(page: str, path: Path) -> tuple[str, str]:
-    """All up to and with the line of the first marker, and all after the second."""
-    begin, end = page.find(f"{BEGIN}\n"), page.find(END)
-    if page.count(BEGIN) != 1 or page.count(END) != 1 or not 0 <= begin < end:
-        raise ValueError(
-            f"{path}: expected the lines\n{BEGIN}\n{END}\nonce each, in this order, around "
-            "the part that may be replaced; add them, or choose another --out"
-        )
-    return page[: begin + len(BEGIN) + 1], page[end + len(END) :]

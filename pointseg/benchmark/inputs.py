@@ -15,6 +15,7 @@ from pointseg.sparse import KernelSpec, VoxelGrid
 
 VOXEL_SIZES_M = {"20k": 0.1, "80k": 0.05, "150k": 0.037, "500k": 0.02}  # by number of voxels
 SPACING_M = 0.011  # dense enough that no 2 cm voxel of a surface stays empty
+CORNER_M = (4.35, 4.0)  # along x and y
 HALL_VOXEL_SIZE_M = 0.05
 HALL_SPACING_M = 0.025  # a few points in every voxel; the largest halls have 20 million
 HALL_PITCH_M = 8.0  # from room to room
@@ -59,6 +60,12 @@ def room_points(seed: int = 0, spacing_m: float = SPACING_M) -> Tensor:
     return torch.cat(pieces)
 
 
+def corner_points() -> Tensor:
+    """Points of a corner of the room, float32 [P, 3]: about 150 thousand voxels of 2 cm."""
+    points = room_points()
+    return points[(points[:, 0] < CORNER_M[0]) & (points[:, 1] < CORNER_M[1])]
+
+
 @dataclass(frozen=True)
 class Scene:
     """A named input: points, and the edge of the voxels they are put into.
@@ -73,12 +80,14 @@ class Scene:
     voxel_size_m: float
     points: Callable[[], Tensor] = room_points
 
-    def grid(self) -> VoxelGrid:
+    def grid(self, device: torch.device | str = "cpu") -> VoxelGrid:
         """Its voxels, rows sorted: a new grid without any maps."""
-        return VoxelGrid(voxelize_points(self.points(), self.voxel_size_m).coords, num_scenes=1)
+        coords = voxelize_points(self.points(), self.voxel_size_m).coords
+        return VoxelGrid(coords, num_scenes=1).to(device)
 
 
 LIDAR = Scene("lidar", 0.05, street_sweep)
+CORNER = Scene("corner", 0.02, corner_points)
 
 
 def rooms(*names: str) -> tuple[Scene, ...]:

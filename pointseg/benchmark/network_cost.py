@@ -16,12 +16,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from pointseg.benchmark.inputs import HALL_VOXEL_SIZE_M, Scene, hall_points
+from pointseg.benchmark.op_clock import step_shares
 from pointseg.benchmark.timing import median_ms, peak_mib
 from pointseg.engine.optimizers import OptimizerConfig, build_optimizer
 from pointseg.machine import keep_freed_memory
@@ -60,6 +62,8 @@ class Task:
         num_voxels: this many voxels of the hall instead of the room; None: the room.
         threads, repeats: of the timed calls.
         shares: whether to profile, too.
+        device: where the network and its input are.
+        autocast: dtype of autocast, such as "bfloat16"; None: none.
     """
 
     model: str
@@ -69,10 +73,13 @@ class Task:
     threads: int
     repeats: int
     shares: bool
+    device: str = "cpu"
+    autocast: str | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.model}_{'training' if self.training else 'inference'}"
+        number = f"_{self.autocast}" if self.autocast else ""
+        return f"{self.model}_{'training' if self.training else 'inference'}{number}"
 
 
 @dataclass(frozen=True)
@@ -107,21 +114,30 @@ def measure_apart(task: Task) -> Cost:
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure(task: Task) -> Cost:
-    """Measure in this process."""
+def measure(task: Task, coords: Tensor | None = None) -> Cost:
+    """Measure in this process; on other voxels than the task's where they are given."""
     torch.set_num_threads(task.threads)
     torch.manual_seed(0)
-    coords = input_coords(task)
-    call = training_call(task, coords) if task.training else inference_call(task, coords)
+    device = torch.device(task.device)
+    coords = (input_coords(task) if coords is None else coords).to(device)
+    phases = training_phases(task, coords) if task.training else inference_phases(task, coords)
+
+    def call() -> None:
+        for phase in phases.values():
+            phase()
+
     forget_resident_peak()
-    ms = median_ms(call, task.repeats)
+    ms = median_ms(call, task.repeats, device)
     resident_mib = resident_peak_mib()
+    found: dict[str, float] = {}
+    if task.shares:
+        found = shares(call) if device.type == "cpu" else step_shares(phases, device)
     return Cost(
         num_voxels=len(coords),
         ms=ms,
-        allocated_mib=peak_mib(call),
+        allocated_mib=peak_mib(call, device),
         resident_mib=resident_mib,
-        shares=shares(call) if task.shares else {},
+        shares=found,
     )
 
 
@@ -132,36 +148,64 @@ def input_coords(task: Task) -> Tensor:
     return voxelize_points(hall_points(task.num_voxels), HALL_VOXEL_SIZE_M).coords
 
 
-def training_call(task: Task, coords: Tensor) -> Callable[[], object]:
-    """A step as the trainer makes it, with the maps of a new scene."""
-    model, feats = _model_and_feats(task, coords)
-    labels = torch.randint(0, NUM_CLASSES, (len(coords),))
-    optimizer = build_optimizer(OptimizerConfig(lr=1e-3, momentum=0.9), model)
+Phases = dict[str, Callable[[], None]]
 
-    def step() -> None:
-        logits = model(_scene(model, coords, feats))
-        nn.functional.cross_entropy(logits, labels).backward()
+
+def training_phases(task: Task, coords: Tensor) -> Phases:
+    """A step as the trainer makes it, with the maps of a new scene, in its parts."""
+    model, feats = _model_and_feats(task, coords)
+    labels = torch.randint(0, NUM_CLASSES, (len(coords),)).to(coords.device)
+    optimizer = build_optimizer(OptimizerConfig(lr=1e-3, momentum=0.9), model)
+    made: dict[str, Any] = {}  # by one part, for the next
+
+    def geometry() -> None:
+        made["scene"] = _scene(model, coords, feats)
+
+    def forward() -> None:
+        with _autocast(task):
+            logits = model(made.pop("scene"))
+        made["loss"] = nn.functional.cross_entropy(logits.float(), labels)
+
+    def backward() -> None:
+        made.pop("loss").backward()
+
+    def optimise() -> None:
         optimizer.step()
         optimizer.zero_grad()
 
-    return step
+    return {
+        "geometry": geometry,
+        "forward": forward,
+        "backward": backward,
+        "optimiser": optimise,
+    }
 
 
-def inference_call(task: Task, coords: Tensor) -> Callable[[], object]:
-    """Logits of a new scene, as the commands that predict compute them."""
+def inference_phases(task: Task, coords: Tensor) -> Phases:
+    """Logits of a new scene, as the commands that predict compute them, in its parts."""
     trained, feats = _model_and_feats(task, coords)
     model = folded(trained)
+    made: list[SparseTensor] = []
 
-    def infer() -> Tensor:
-        with torch.no_grad():
-            logits: Tensor = model(_scene(model, coords, feats))
-            return logits
+    def geometry() -> None:
+        made.append(_scene(model, coords, feats))
 
-    return infer
+    def forward() -> None:
+        with torch.no_grad(), _autocast(task):
+            model(made.pop())
+
+    return {"geometry": geometry, "forward": forward}
+
+
+def _autocast(task: Task) -> contextlib.AbstractContextManager[object]:
+    if task.autocast is None:
+        return contextlib.nullcontext()
+    return torch.autocast(torch.device(task.device).type, dtype=getattr(torch, task.autocast))
 
 
 def _model_and_feats(task: Task, coords: Tensor) -> tuple[nn.Module, Tensor]:
-    return build_model(task.model, IN_CHANNELS, NUM_CLASSES), torch.randn(len(coords), IN_CHANNELS)
+    model = build_model(task.model, IN_CHANNELS, NUM_CLASSES).to(coords.device)
+    return model, torch.randn(len(coords), IN_CHANNELS).to(coords.device)
 
 
 def _scene(model: nn.Module, coords: Tensor, feats: Tensor) -> SparseTensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pointseg.benchmark.scaling import OURS, QUANTITIES, Point, curve_keys, curve_of
-from pointseg.evaluation.files import written_whole
+from pointseg.files import written_whole
 from pointseg.visualization.screenshot import write_screenshot
 
 COLUMNS = 3

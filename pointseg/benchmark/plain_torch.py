@@ -40,7 +40,7 @@ def kernel_map(grid: VoxelGrid, spec: KernelSpec) -> Pairs:
     """Pairs of a stride-1 kernel from coordinates: pack, sort, one binary search per tap."""
     keys = _keys(grid.coords.long())
     sorted_keys, order = keys.sort()
-    rows = torch.arange(keys.shape[0])
+    rows = torch.arange(keys.shape[0], device=keys.device)
     pairs = []
     for x, y, z in spec.offsets:
         shift = (x * 2**34 + y * 2**17 + z) * grid.stride * spec.dilation
@@ -55,7 +55,8 @@ def halving_map(grid: VoxelGrid) -> Pairs:
     xyz = torch.div(coords[:, 1:], grid.stride, rounding_mode="floor")
     parents = torch.cat([coords[:, :1], torch.div(xyz, 2, rounding_mode="floor")], dim=1)
     _, out_rows = torch.unique(_keys(parents), return_inverse=True)
-    taps = (xyz % 2) @ torch.tensor([1, 2, 4])
+    bits = xyz % 2
+    taps = bits[:, 0] + 2 * bits[:, 1] + 4 * bits[:, 2]  # no product of integers on a GPU
     in_rows = [(taps == tap).nonzero()[:, 0] for tap in range(8)]
     return [(rows, out_rows[rows]) for rows in in_rows]
 
@@ -105,7 +106,7 @@ def interpolate(feats: Tensor, grid: VoxelGrid, query: Tensor) -> Tensor:
     part = cell - low
     out = feats.new_zeros(query.shape[0], feats.shape[1])
     for corner in product((0, 1), repeat=3):
-        up = torch.tensor(corner)
+        up = torch.tensor(corner, device=query.device)
         place = torch.cat([query[:, :1], (low + up) * grid.stride], dim=1).long()
         rows, found = _find(sorted_keys, order, _keys(place))
         weight = torch.where(up == 1, part, 1 - part).prod(dim=1) * found
@@ -152,7 +153,7 @@ def _with_weights(weight: Tensor, entries: list[Pairs]) -> Iterator[tuple[Pairs,
 
 def _keys(coords: Tensor) -> Tensor:
     """One int64 per row of int64 coordinates [N, 4], ordered as they are."""
-    shifted = coords + torch.tensor([0, 2**15, 2**15, 2**15])
+    shifted = coords + torch.tensor([0, 2**15, 2**15, 2**15], device=coords.device)
     return ((shifted[:, 0] * 2**17 + shifted[:, 1]) * 2**17 + shifted[:, 2]) * 2**17 + shifted[:, 3]
 
 

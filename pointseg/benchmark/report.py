@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 import pointseg
+from pointseg.benchmark.ceilings import Ceilings
 from pointseg.benchmark.inputs import Scene, neighbors_of_27
-from pointseg.benchmark.timing import machine_peaks
-from pointseg.evaluation.files import written_whole
+from pointseg.benchmark.timing import CPU, machine_peaks
+from pointseg.files import written_whole
 from pointseg.machine import cpu_name
 from pointseg.sparse import VoxelGrid
 
@@ -87,11 +85,14 @@ def header(
     threads: int,
     quick: bool,
     peers: Mapping[str, str] | None = None,
+    device: torch.device = CPU,
+    ceilings: Ceilings | None = None,
 ) -> dict[str, Any]:
     """What was measured on: processor, versions, threads, whether the machine was quiet, what it
     can do at most, and the scenes that cases are named after.
 
-    peers: version of every engine measured beside us, or why it is not.
+    peers: version of every engine measured beside us, or why it is not. ceilings: of `device`,
+    where it is a GPU.
     """
     load = os.getloadavg()[0]
     return {
@@ -100,10 +101,16 @@ def header(
         **machine(threads),
         "load_average": round(load, 2),
         "busy": load > BUSY_LOAD,
-        "peaks": machine_peaks(threads),
+        "device": device_name(device),
+        "peaks": machine_peaks(threads) if ceilings is None else asdict(ceilings),
         "scenes": {scene.name: scene_facts(scene.voxel_size_m, scene.grid()) for scene in scenes},
         "peers": dict(peers or {}),
     }
+
+
+def device_name(device: torch.device) -> str:
+    """What was measured, in words."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def scene_facts(voxel_size_m: float, grid: VoxelGrid) -> dict[str, float]:
@@ -131,13 +138,10 @@ def machine(threads: int) -> dict[str, Any]:
 
 def header_lines(head: Mapping[str, Any]) -> list[str]:
     """The header for a reader, one fact a line."""
-    peaks = head["peaks"]
     lines = [
         f"{head['cpu']}, {head['instruction_set']}, {head['threads']} threads; "
         f"Python {head['python']}, torch {head['torch']}, pointseg {head['pointseg']}",
-        f"peaks: {peaks['fma_gflops_1_thread']:.4g} GFLOP/s with one thread, "
-        f"{peaks['fma_gflops']:.4g} with {head['threads']}; "
-        f"copy {peaks['copy_gb_per_s']:.3g} GB/s, read and written",
+        peaks_line(head),
     ]
     lines += [
         f"{name}: {facts['voxels']:,} voxels of {facts['voxel_size_m'] * 100:g} cm, "
@@ -153,8 +157,29 @@ def header_lines(head: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def peaks_line(head: Mapping[str, Any]) -> str:
+    """What the processor or the GPU can do at most."""
+    peaks = head["peaks"]
+    copy = f"copy {peaks['copy_gb_per_s']:.3g} GB/s, read and written"
+    if "fma_gflops" in peaks:
+        return (
+            f"peaks: {peaks['fma_gflops_1_thread']:.4g} GFLOP/s with one thread, "
+            f"{peaks['fma_gflops']:.4g} with {head['threads']}; {copy}"
+        )
+    gathers = ", ".join(f"{v:.4g} at {k} bytes" for k, v in peaks["gather_gb_per_s"].items())
+    products = ", ".join(f"{k} {max(v.values()):.3g}" for k, v in peaks["products_tflops"].items())
+    return (
+        f"{head['device']}: {copy}; rows gathered from the cache, GB/s: {gathers}; "
+        f"products, TFLOP/s: {products}"
+    )
+
+
 def print_table(head: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Print header and rows for a reader at a terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     console = Console(width=max(Console().width, TABLE_WIDTH))
     table = Table(title=f"{head['suite']}{', quick' if head['quick'] else ''}")
     for column in COLUMNS:

@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from pointseg.benchmark.device_timing import cuda_peak_mib, event_median_ms
+
+CPU = torch.device("cpu")
 BUDGET_S = 4.0
 NEW_PAGES = 1000  # that make a call slower than the others: 4 MiB
 MAX_EXTRA = 7
@@ -42,13 +45,16 @@ def _sample(call: Callable[[], Any]) -> tuple[float, int]:
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
 
 
-def median_ms(call: Callable[[], Any], repeats: int) -> float:
-    """Median wall time of `call` in milliseconds, after one call to warm up.
+def median_ms(call: Callable[[], Any], repeats: int, device: torch.device = CPU) -> float:
+    """Median wall time of `call` in milliseconds, after one call to warm up; on a GPU the median
+    between events of :func:`event_median_ms`.
 
     Calls that take long are repeated less often: about `BUDGET_S` seconds, but once at least.
     Calls for which the system had to hand out more memory than for others do not count: the first
     few may not find that of the call before. They are replaced, within twice the budget.
     """
+    if device.type != "cpu":
+        return event_median_ms(call, repeats, device)
     first = timed(call)
     count = max(1, min(repeats, int(BUDGET_S / first)))
     samples = [_sample(call) for _ in range(count)]
@@ -60,11 +66,15 @@ def median_ms(call: Callable[[], Any], repeats: int) -> float:
     return statistics.median(s for s, faults in samples if faults < fewest + NEW_PAGES) * 1e3
 
 
-def best_ms(call: Callable[[], Any], repeats: int, counts: Sequence[int]) -> float:
+def best_ms(
+    call: Callable[[], Any], repeats: int, counts: Sequence[int], device: torch.device = CPU
+) -> float:
     """The median with the number of threads, of `counts`, that suits `call` best.
 
-    That number is chosen by one call each, after a call to warm up.
+    That number is chosen by one call each, after a call to warm up. On a GPU threads play no part.
     """
+    if device.type != "cpu":
+        return median_ms(call, repeats, device)
     call()
     trial = {}
     for count in counts:
@@ -85,12 +95,14 @@ def fma_gflops() -> float:
     return best
 
 
-def copy_gb_per_s() -> float:
-    """Rate of torch's copy between tensors far larger than the caches, on torch's threads, in GB/s:
-    best of five. Bytes read and bytes written both count.
+def copy_gb_per_s(device: torch.device = CPU) -> float:
+    """Rate of torch's copy between tensors far larger than the caches, on torch's threads or on a
+    GPU, in GB/s: best of five. Bytes read and bytes written both count.
     """
-    source = torch.ones(COPY_BYTES, dtype=torch.uint8)
+    source = torch.ones(COPY_BYTES, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
+    if device.type != "cpu":
+        return 2e-6 * COPY_BYTES / event_median_ms(lambda: target.copy_(source), 5, device)
     target.copy_(source)  # takes the pages
     return 2 * COPY_BYTES / min(timed(lambda: target.copy_(source)) for _ in range(5)) / 1e9
 
@@ -104,8 +116,10 @@ def machine_peaks(count: int) -> dict[str, float]:
     return {name: round(value, 1) for name, value in peaks.items()}
 
 
-def peak_mib(call: Callable[[], Any]) -> float:
+def peak_mib(call: Callable[[], Any], device: torch.device = CPU) -> float:
     """Most that torch's allocator held at once beyond what it held before `call`, in MiB."""
+    if device.type == "cuda":
+        return cuda_peak_mib(call, device)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         call()
     assert trace.profiler is not None and trace.profiler.kineto_results is not None

@@ -25,12 +25,18 @@ if TYPE_CHECKING:
 # is loaded, so the measuring process has to be started with it.
 WAIT_POLICY = "OMP_WAIT_POLICY"
 SCALING = "scaling"
+ON_DEVICES = ("ops", "codebook", "gpu", "model")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("suite", help="what to measure: ops, codebook, data, model, scaling")
+    parser.add_argument("suite", help="what to measure: ops, codebook, gpu, data, model, scaling")
     parser.add_argument("--quick", action="store_true", help="one small scene, fewer repeats")
     parser.add_argument("--only", help="cases to measure: a part of the name, or a pattern with *")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="suites ops, codebook, gpu, model: cpu (default) or cuda",
+    )
     parser.add_argument("--threads", type=int, help="threads for ours (default: torch's choice)")
     parser.add_argument(
         "--voxels",
@@ -60,6 +66,9 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     if args.threads is not None and args.threads < 1:
         raise ValueError(f"--threads: expected at least 1, got {args.threads}")
+    if args.device != "cpu" and args.suite not in ON_DEVICES:
+        names = ", ".join(ON_DEVICES)
+        raise ValueError(f"--device: of the suites only {names} take one, not {args.suite}")
     scaling = args.suite == SCALING
     if scaling and args.out is None:
         raise ValueError("--out: expected the folder for rows, tables and pictures of scaling")
@@ -78,9 +87,12 @@ def _suite(args: argparse.Namespace) -> int:
     if args.voxels and args.suite != "model":
         raise ValueError(f"--voxels: only suite model has sizes to choose, not {args.suite}")
     suite = benchmark.SUITES[args.suite]
-    peers, said = benchmark.find_peers(suite.peers)
+    peers, said = benchmark.find_peers(suite.peers if args.device == "cpu" else ())
     options = _options(args, peers)
-    head = benchmark.header(args.suite, suite.scenes(options), options.threads, options.quick, said)
+    measured_on = (options.device, options.ceilings)
+    head = benchmark.header(
+        args.suite, suite.scenes(options), options.threads, options.quick, said, *measured_on
+    )
     _warn_if_busy(head)
     rows = []
     for row in suite.run(options):
@@ -139,9 +151,18 @@ def _options(args: argparse.Namespace, peers: tuple[Any, ...] = ()) -> Options:
     import torch
 
     from pointseg.benchmark import Options
+    from pointseg.benchmark.ceilings import measure_ceilings
 
     threads = args.threads or torch.get_num_threads()
-    return Options(threads, args.quick, args.only or "*", peers, args.voxels or ())
+    device = torch.device(args.device)
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"--device: expected cpu or cuda, got {args.device}")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"--device {args.device}: torch sees no GPU here")
+    ceilings = None if device.type == "cpu" else measure_ceilings(device)
+    return Options(
+        threads, args.quick, args.only or "*", peers, args.voxels or (), device, ceilings
+    )
 
 
 def _warn_if_busy(head: dict[str, Any]) -> None:
@@ -171,7 +192,7 @@ def _argv(args: argparse.Namespace) -> list[str]:
     argv = [args.suite, *(["--quick"] if args.quick else [])]
     if args.voxels:
         argv.append(f"--voxels={','.join(map(str, args.voxels))}")
-    for name in ("only", "threads", "json", "markdown", "out"):
+    for name in ("only", "device", "threads", "json", "markdown", "out"):
         value = getattr(args, name)
         if value is not None:
             argv += [f"--{name}={value}"]

@@ -19,11 +19,10 @@ import torch
 
 from pointseg import config as configuration
 from pointseg.benchmark.comparison import (
+    PAGE,
     RunResult,
-    check_page,
     comparison_text,
     median_step_time_s,
-    write_between_markers,
 )
 from pointseg.benchmark.report import machine
 from pointseg.cli import evaluate, run_main
@@ -31,8 +30,8 @@ from pointseg.cli._steps import Clock, make_rooms, train_or_go_on
 from pointseg.cli._trained import chosen_device
 from pointseg.engine.checkpoint import CHECKPOINT_DIR, LAST_NAME, load_checkpoint
 from pointseg.engine.run_directory import METRICS_FILE
-from pointseg.evaluation.files import written_whole
 from pointseg.experiment import ExperimentConfig, build_dataset, load_config, load_trained
+from pointseg.files import written_whole
 
 CONFIGS = ("synthetic_tr_minkunet", "synthetic_tr")
 SEEDS = (0, 1, 2)
@@ -82,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_page(args.out)
+    PAGE.check_page(args.out)
     rooms = args.data or args.work / "rooms"
     configs = _checked_configs(args, rooms)
     clock = Clock()
@@ -102,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         args.work / COMPARISON_FILE,
         {"command": _command(args), "runs": [dataclasses.asdict(r) for r in (*first, *second)]},
     )
-    write_between_markers(args.out, text)
+    PAGE.write(args.out, text)
     print(f"\n{text}\n\nwrote {args.out} and {args.work / COMPARISON_FILE}")
     return 0
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from pointseg.cli import run_main
 from pointseg.cli._trained import add_model_arguments, load_model, open_split, shown
 from pointseg.evaluation import evaluate_single_pass, write_heatmap, write_json
-from pointseg.evaluation.files import refuse_existing
 from pointseg.experiment import build_loader
+from pointseg.files import refuse_existing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,9 +26,9 @@ from pointseg.evaluation import (
 )
 from pointseg.evaluation.choice_files import choices_path, write_choices
 from pointseg.evaluation.choices import predict_points_and_choices, stage_regions
-from pointseg.evaluation.files import refuse_existing
 from pointseg.evaluation.label_files import label_paths
 from pointseg.experiment import build_loader
+from pointseg.files import refuse_existing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

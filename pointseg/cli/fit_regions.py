@@ -22,8 +22,8 @@ from rich.table import Table
 
 from pointseg.cli import run_main
 from pointseg.data import DATASETS, SceneDataset, open_dataset
-from pointseg.evaluation.files import refuse_existing
 from pointseg.experiment import build_dataset, load_config
+from pointseg.files import refuse_existing
 from pointseg.geometry import (
     FitSettings,
     RegionFile,

@@ -21,9 +21,9 @@ from pointseg.data import LabelMap, MissingFeatureError, PointCloud, voxelize_cl
 from pointseg.data.clouds import READERS, UP_AXES, check_units, read_cloud, to_metres_z_up
 from pointseg.data.voxelization import point_features
 from pointseg.evaluation import FORMATS, predict_tiled, write_labels
-from pointseg.evaluation.files import refuse_existing, written_whole
 from pointseg.evaluation.label_files import label_paths
 from pointseg.experiment import Trained
+from pointseg.files import refuse_existing, written_whole
 from pointseg.visualization import write_scene_page
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from pointseg.cli import run_main
 from pointseg.data import DATASETS, SCANNET20, LabelMap, PointCloud, read_cloud
 from pointseg.evaluation.choices import StageChoice
-from pointseg.evaluation.files import refuse_existing
+from pointseg.files import refuse_existing
 from pointseg.visualization import open3d_window
 from pointseg.visualization.fields import BUILT_IN
 from pointseg.visualization.index import write_index_page

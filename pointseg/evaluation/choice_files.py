@@ -19,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pointseg.evaluation.choices import MAX_ENTRIES, StageChoice
-from pointseg.evaluation.files import written_whole
+from pointseg.files import written_whole
 
 CHOICES_SUFFIX = ".choices.npz"
 

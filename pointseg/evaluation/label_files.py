@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pointseg.evaluation.files import refuse_existing, written_whole
+from pointseg.files import refuse_existing, written_whole
 
 if TYPE_CHECKING:
     from pointseg.data import LabelMap, PointCloud

@@ -13,8 +13,8 @@ import numpy as np
 from rich.table import Table
 
 from pointseg.evaluation.confusion import ConfusionMatrix
-from pointseg.evaluation.files import written_whole
 from pointseg.evaluation.rules import MetricRule
+from pointseg.files import written_whole
 
 NONE_COLUMN = "(none)"  # predictions that are none of the classes
 

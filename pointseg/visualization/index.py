@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from pointseg.evaluation.files import written_whole
+from pointseg.files import written_whole
 from pointseg.visualization.page import PageSummary, asset, fill
 
 _SCORE_NOTE = ". Scores are of each scene alone; their mean is not the score of the set."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pointseg.evaluation.files import refuse_existing, written_whole
+from pointseg.files import refuse_existing, written_whole
 from pointseg.visualization.colors import CONTINUOUS_SCALE, IGNORED_COLOR, shading
 from pointseg.visualization.fields import Field, SceneFields, scene_fields
 from pointseg.visualization.framing import Framing, frame

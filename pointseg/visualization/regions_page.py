@@ -6,7 +6,7 @@ import html
 from pathlib import Path
 from typing import Any
 
-from pointseg.evaluation.files import written_whole
+from pointseg.files import written_whole
 from pointseg.geometry import RegionFile, StageRegions
 from pointseg.sparse import KernelSpec
 from pointseg.visualization.colors import category_colors

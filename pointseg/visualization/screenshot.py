@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pointseg.evaluation.files import refuse_existing, written_whole
+from pointseg.files import refuse_existing, written_whole
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # WebGL in software, so that it works on machines without a GPU; no calls home.

@@ -102,7 +102,9 @@ def test_every_case_agrees_and_has_rows(name: str, monkeypatch: pytest.MonkeyPat
     """The real suites, on a room of a few hundred voxels: times mean nothing here."""
     monkeypatch.setattr(Options, "repeats", 1)
     # the real one, which has a test of its own, takes a second a call
-    monkeypatch.setattr("pointseg.benchmark.suites.cases.peak_mib", lambda call: len(call()))
+    monkeypatch.setattr(
+        "pointseg.benchmark.suites.cases.peak_mib", lambda call, device: len(call())
+    )
     monkeypatch.setattr("pointseg.benchmark.timing.COPY_BYTES", 2**20)
     monkeypatch.setattr("pointseg.benchmark.suites.cases.fma_gflops", lambda: 1.0)
     suite = Suite(suites.SUITES[name].rows, (TINY,), (TINY,))
@@ -243,4 +245,4 @@ def test_unknown_suites_are_refused() -> None:
     command = [sys.executable, "tools/benchmark.py", "nothing"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "expected one of ops, codebook, data, model, scaling" in done.stderr
+    assert "expected one of ops, codebook, data, gpu, model, scaling" in done.stderr

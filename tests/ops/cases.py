@@ -7,7 +7,7 @@ twin, opcheck, compile, empty input) by adding one entry here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -40,10 +40,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class Case:
-    """`build(coords, dtype)` makes the problem on these voxels (unsorted int32 [N, 4])."""
+    """`build(coords, dtype)` makes the problem on these voxels (unsorted int32 [N, 4]); maps are on
+    their device, inputs on the CPU.
+    """
 
     name: str
     build: Callable[[Tensor, torch.dtype], Problem]
+
+    def on_device(self, coords: Tensor, dtype: torch.dtype) -> Problem:
+        """The problem with its inputs on the device of the voxels, too."""
+        problem = self.build(coords, dtype)
+        return replace(problem, inputs=tuple(x.to(coords.device) for x in problem.inputs))
 
 
 def _map(coords: Tensor, spec: KernelSpec) -> KernelMap:
@@ -135,7 +142,7 @@ def _scatter_reduce(reduce: str) -> Callable[[Tensor, torch.dtype], Problem]:
     def build(coords: Tensor, dtype: torch.dtype) -> Problem:
         num_out = max(1, len(coords) // 3)
         generator = torch.Generator().manual_seed(5)
-        index = torch.randint(num_out, (len(coords),), generator=generator)
+        index = torch.randint(num_out, (len(coords),), generator=generator).to(coords.device)
         return Problem(
             lambda x: ops.scatter_reduce(x, index, num_out, reduce),
             lambda x: scatter_reduce_reference(x, index, num_out, reduce),
@@ -149,7 +156,7 @@ def _interpolate(mode: str) -> Callable[[Tensor, torch.dtype], Problem]:
     def build(coords: Tensor, dtype: torch.dtype) -> Problem:
         grid = VoxelGrid(coords, num_scenes=2)
         query = coords.to(torch.float64)
-        query[:, 1:] += scenes.randn(len(coords), 3, seed=6) * 0.7
+        query[:, 1:] += scenes.randn(len(coords), 3, seed=6).to(coords.device) * 0.7
         return Problem(
             lambda x: ops.interpolate(x, grid, query, mode),
             lambda x: interpolate_reference(x, grid, query, mode),
@@ -227,7 +234,7 @@ def _batch_norm(
         def run(norm: Function, x: Tensor, w: Tensor, b: Tensor, r: Tensor | None = None) -> Tensor:
             if training and len(x) != 1:  # one row has no variance
                 return norm(x, w, b, residual=r, relu=relu, training=True)
-            statistics = {name: value.to(x.dtype) for name, value in running.items()}
+            statistics = {name: value.to(x) for name, value in running.items()}
             return norm(x, w, b, residual=r, relu=relu, **statistics)
 
         return Problem(partial(run, ops.batch_norm), partial(run, batch_norm_reference), inputs)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import strategies as st
 
 from pointseg.sparse import KernelSpec
+from tests.helpers.properties import st
 
 # Largest error allowed, as a share of the largest expected value. float64 and float32: rounding of
 # sums of a few thousand terms. Half types: the inputs are rounded before the expectation is

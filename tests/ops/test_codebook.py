@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from pointseg import ops
 from pointseg.benchmark.timing import peak_mib
 from pointseg.ops.codebook_attention import codebook_attention_reference
 from pointseg.sparse import RegionSet, VoxelGrid, cubes
+from tests.helpers.properties import given, settings, st
 from tests.ops import scenes
 from tests.ops.cases import REGIONS
 from tests.ops.test_region_map import brute_force, region_sets

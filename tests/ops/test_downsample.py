@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from pointseg import ops
 from pointseg.ops.downsample import downsample_reference
 from pointseg.ops.voxelize import MAX_COORD
 from pointseg.sparse import KernelSpec, VoxelGrid
+from tests.helpers.properties import given, st
 from tests.ops import scenes
 
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.ops import scenes
-from tests.ops.cases import CASES, Case, Function
+from tests.ops.cases import CASES, Case
+from tests.ops.sweeps import native_calls, opcheck, run
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -25,16 +24,6 @@ def restore_threads() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-
-
-def run(function: Function, inputs: tuple[Tensor, ...], seed: int = 9) -> list[Tensor]:
-    """The output and the gradient of every input, for a random gradient of the output."""
-    leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
-    out = function(*leaves)
-    if not out.requires_grad:  # a reference that met nothing to compute
-        return [out, *(torch.zeros_like(leaf) for leaf in leaves)]
-    grad = scenes.randn(*out.shape, seed=seed, dtype=out.dtype)
-    return [out.detach(), *torch.autograd.grad(out, leaves, grad, materialize_grads=True)]
 
 
 @every_case
@@ -164,58 +153,20 @@ def test_compiles_as_one_graph(case: Case) -> None:
         assert torch.equal(actual, expected)
 
 
-class _Recorder(TorchDispatchMode):
-    """Keeps the arguments of every native call of the package, forward and backward."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[tuple[torch._ops.OpOverload, tuple, dict]] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.namespace == "pointseg":
-            self.calls.append((func, args, kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-
-def _native_calls(case: Case) -> list[tuple[torch._ops.OpOverload, tuple, dict]]:
-    with _Recorder() as recorder:
-        problem = case.build(SMALL, torch.float32)
-        run(problem.function, problem.inputs)
-    return recorder.calls
-
-
-# The native ops that have a gradient; the others are geometry, or gradients themselves.
-DIFFERENTIABLE = (
-    *("sparse_conv", "depthwise_conv", "pool", "gather_neighbors", "scatter_reduce", "interpolate"),
-    *("codebook_logits", "codebook_attention", "batch_norm"),
-)
-
-
-def _leaf(value: object, differentiable: bool) -> object:
-    if isinstance(value, Tensor):
-        value = value.detach().clone()
-        return value.requires_grad_(differentiable and value.is_floating_point())
-    return value
-
-
 @every_case
 def test_opcheck(case: Case) -> None:
     """Schema, fake kernel and autograd registration of every native call the op makes."""
-    calls = _native_calls(case)
+    calls = native_calls(case, SMALL)
     assert calls
-    for func, args, kwargs in calls:
-        # Without a swapped map near the end a call is itself part of a gradient.
-        is_gradient = any(
-            value is None or isinstance(value, list) and not value for value in args[-3:]
-        )
-        differentiable = func.__name__.split(".")[0] in DIFFERENTIABLE and not is_gradient
-        leaves = tuple(_leaf(value, differentiable) for value in args)
-        torch.library.opcheck(func, leaves, kwargs)
+    for call in calls:
+        opcheck(call)
 
 
 def test_every_native_op_is_swept() -> None:
     """No op of the library is left out of the sweep above."""
-    seen = {func.__name__.split(".")[0] for case in CASES for func, _, _ in _native_calls(case)}
+    seen = {
+        func.__name__.split(".")[0] for case in CASES for func, _, _ in native_calls(case, SMALL)
+    }
     schemas = torch._C._jit_get_all_schemas()
     declared = {s.name.split("::")[1] for s in schemas if s.name.startswith("pointseg::")}
     # What has no gradient has tests of its own; the others answer questions about the build.

@@ -8,13 +8,12 @@ import weakref
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from pointseg import ops
 from pointseg.ops.kernel_map import kernel_map_reference
 from pointseg.sparse import KernelMap, KernelSpec, VoxelGrid
+from tests.helpers.properties import given, st
 from tests.ops import oracle, scenes
 
 SPECS = (

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pointseg.sparse import KernelSpec
+from tests.helpers.properties import given, st
 from tests.ops import oracle, scenes
 
 

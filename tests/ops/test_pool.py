@@ -6,12 +6,11 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from pointseg import ops
 from pointseg.sparse import KernelMap, KernelSpec, VoxelGrid
+from tests.helpers.properties import given, st
 from tests.ops import oracle, scenes
 from tests.ops.large import map_of_far_rows, near_rows, untouched_zeros
 

@@ -6,11 +6,10 @@ import pickle
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from pointseg.sparse import KernelSpec, Region, RegionSet, VoxelGrid, cubes
+from tests.helpers.properties import given, settings, st
 from tests.ops import scenes
 
 

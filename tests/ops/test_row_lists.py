@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
 from torch import Tensor
 
 from pointseg import ops
 from pointseg.ops.row_lists import row_lists_reference
 from pointseg.sparse import KernelMap, KernelSpec, VoxelGrid
+from tests.helpers.properties import given
 from tests.ops import scenes
 
 

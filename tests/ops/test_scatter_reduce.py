@@ -6,11 +6,10 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from pointseg import ops
+from tests.helpers.properties import given, st
 from tests.ops import oracle, scenes
 from tests.ops.large import untouched_zeros
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from pointseg import ops
 from pointseg.ops.sparse_conv import map_arrays, sparse_conv_fused_reference
 from pointseg.sparse import KernelMap, KernelSpec, VoxelGrid
+from tests.helpers.properties import given, st
 from tests.ops import oracle, scenes
 from tests.ops.large import in_double, map_of_far_rows, near_rows, untouched_zeros
 

@@ -6,12 +6,11 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from pointseg import ops
 from pointseg.ops.voxelize import sort_keys, voxelize_reference
+from tests.helpers.properties import given, st
 from tests.ops import oracle, scenes
 
 

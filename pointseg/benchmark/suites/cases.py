@@ -9,9 +9,11 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor
 
+from pointseg.benchmark.ceilings import Ceilings
 from pointseg.benchmark.peers import Peer
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.timing import (
+    CPU,
     best_ms,
     copy_gb_per_s,
     fma_gflops,
@@ -37,6 +39,8 @@ class Options:
         only: a part of the names of the cases to measure, or a pattern with * and ?.
         peers: engines to measure beside us.
         voxels: sizes of the sweep that suite "model" makes where there are some.
+        device: what is measured.
+        ceilings: of a GPU, which rates and floors are set beside.
     """
 
     threads: int
@@ -44,6 +48,8 @@ class Options:
     only: str = "*"
     peers: tuple[Peer, ...] = ()
     voxels: tuple[int, ...] = ()
+    device: torch.device = CPU
+    ceilings: Ceilings | None = None
 
     @property
     def repeats(self) -> int:
@@ -86,12 +92,14 @@ class Case:
         if not options.wants(self.name):
             return
 
+        inputs = tuple(x.to(options.device) for x in self.inputs)
+
         def call(function: Function) -> Tensor:
             with torch.no_grad():
-                return function(*self.inputs)
+                return function(*inputs)
 
         out = call(self.ours)
-        traffic = num_bytes(*self.inputs, out)
+        traffic = num_bytes(*inputs, out)
         yield from self._rows(
             options, lambda: call(self.ours), lambda: call(self.other), self.flops, traffic
         )
@@ -100,10 +108,10 @@ class Case:
         """Time of the forward pass and the gradients of all inputs, and what they allocate."""
         if not options.wants(self.name):
             return
-        inputs = tuple(x.detach().requires_grad_() for x in self.inputs)
+        inputs = tuple(x.detach().to(options.device).requires_grad_() for x in self.inputs)
         with torch.no_grad():
-            shape = self.ours(*self.inputs).shape
-        grad = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+            shape = self.ours(*inputs).shape
+        grad = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(options.device)
 
         def call(function: Function) -> tuple[Tensor, ...]:
             out = function(*inputs)
@@ -114,13 +122,13 @@ class Case:
         traffic = 3 * num_bytes(*inputs) + 2 * num_bytes(grad)
         ours, other = (lambda: call(self.ours)), (lambda: call(self.other))
         yield from self._rows(options, ours, other, 3 * self.flops, traffic)
-        yield memory_row(self.suite, self.name, ours, "plain_torch", other, options.threads)
+        yield memory_row(options, self.suite, self.name, ours, "plain_torch", other)
 
     def _rows(
         self, options: Options, ours: Call, other: Call, flops: int, traffic: int
     ) -> Iterator[Row]:
         shown = self.shown or (lambda result: result)
-        for a, b in zip(_as_tuple(ours()), _as_tuple(other()), strict=True):
+        for a, b in zip(as_tuple(ours()), as_tuple(other()), strict=True):
             check_equal(self.name, shown(a), shown(b))
         row = time_row(options, self.suite, self.name, ours, "plain_torch", other)
         yield row
@@ -131,14 +139,19 @@ class Case:
 
 
 def peak_row(options: Options, time: Row, unit: str, work: float) -> Row:
-    """The rate of a row in ms beside the machine's peak, which is measured again next to it.
+    """The rate of a row in ms beside the machine's peak: that of a processor, which changes with
+    the load, is measured again next to it.
 
     work: floating point operations for "GFLOP/s"; for "GB/s" the bytes of inputs read once and
     results written once, the least that any way has to move (the map's lists are not counted).
     """
     name, measure = {"GFLOP/s": ("peak", fma_gflops), "GB/s": ("copy", copy_gb_per_s)}[unit]
-    with threads(options.threads):
-        peak = measure()
+    if options.ceilings is not None:
+        of_unit = {"peak": 1e3 * options.ceilings.tflops("float32")}
+        peak = of_unit.get(name, options.ceilings.copy_gb_per_s)
+    else:
+        with threads(options.threads):
+            peak = measure()
     rate = 1e-6 * work / time.ours
     return Row.compare(time.suite, time.case, unit, rate, name, peak, options.threads)
 
@@ -148,17 +161,17 @@ def time_row(
 ) -> Row:
     """Median times; the other way has the better number of threads."""
     with threads(options.threads):
-        our_ms = median_ms(ours, options.repeats)
-    other_ms = best_ms(other, options.repeats, options.other_threads)
+        our_ms = median_ms(ours, options.repeats, options.device)
+    other_ms = best_ms(other, options.repeats, options.other_threads, options.device)
     return Row.compare(suite, name, "ms", our_ms, other_name, other_ms, options.threads)
 
 
 def memory_row(
-    suite: str, name: str, ours: Call, other_name: str, other: Call, count: int | None = None
+    options: Options, suite: str, name: str, ours: Call, other_name: str, other: Call
 ) -> Row:
     """Most that is allocated at once beyond the inputs."""
-    values = (peak_mib(ours), other_name, peak_mib(other))
-    return Row.compare(f"{suite}_memory", name, "MiB", *values, count)
+    values = (peak_mib(ours, options.device), other_name, peak_mib(other, options.device))
+    return Row.compare(f"{suite}_memory", name, "MiB", *values, options.threads)
 
 
 def check_equal(case: str, ours: Tensor, other: Tensor, tolerance: float = TOLERANCE) -> None:
@@ -174,5 +187,6 @@ def num_bytes(*tensors: Tensor) -> int:
     return sum(x.numel() * x.element_size() for x in tensors)
 
 
-def _as_tuple(results: Results) -> tuple[Tensor, ...]:
+def as_tuple(results: Results) -> tuple[Tensor, ...]:
+    """One result or several, as several."""
     return results if isinstance(results, tuple) else (results,)

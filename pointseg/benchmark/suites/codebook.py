@@ -27,7 +27,7 @@ def codebook_rows(options: Options, scene: Scene) -> Iterator[Row]:
     """The operators of a block: together, with one entry chosen, and the logits alone; then
     the block.
     """
-    grid = scene.grid()
+    grid = scene.grid(options.device)
     for width in QUICK_WIDTHS if options.quick else WIDTHS:
         problem = Problem(f"C{width}_{scene.name}", grid, width)
         yield from problem.attention().forward_backward(options)
@@ -47,9 +47,10 @@ def _block_rows(options: Options, name: str, grid: VoxelGrid, width: int) -> Ite
         return
     torch.manual_seed(0)
     config = CodebookConfig(REGIONS, HEADS, EXPANSION)
-    ours, other = CodebookBlock(width, width, config), BasicBlock(width, width)
-    feats = torch.randn(grid.num_voxels, width).requires_grad_()
-    grad = torch.randn(grid.num_voxels, width)
+    ours = CodebookBlock(width, width, config).to(grid.device)
+    other = BasicBlock(width, width).to(grid.device)
+    feats = torch.randn(grid.num_voxels, width).to(grid.device).requires_grad_()
+    grad = torch.randn(grid.num_voxels, width).to(grid.device)
 
     def call(block: SparseModule) -> tuple[Tensor, ...]:
         out = block.train()(SparseTensor(feats, grid)).feats
@@ -57,7 +58,7 @@ def _block_rows(options: Options, name: str, grid: VoxelGrid, width: int) -> Ite
 
     calls = (lambda: call(ours), "minkunet_block", lambda: call(other))
     yield time_row(options, "codebook", name, *calls)
-    yield memory_row("codebook", name, *calls, options.threads)
+    yield memory_row(options, "codebook", name, *calls)
 
 
 class Problem:
@@ -73,9 +74,14 @@ class Problem:
         self.name = name
         self.rmap = grid.region_map(regions)
         self.entries = plain_torch.entry_pairs(grid, regions)
-        self.v = torch.randn(grid.num_voxels, channels, generator=generator)
-        self.q = torch.randn(grid.num_voxels, len(regions), HEADS, generator=generator)
-        self.weight = torch.randn(regions.num_taps, channels, generator=generator) * 0.05
+        self.v, self.q, self.weight = (
+            x.to(grid.device)
+            for x in (
+                torch.randn(grid.num_voxels, channels, generator=generator),
+                torch.randn(grid.num_voxels, len(regions), HEADS, generator=generator),
+                torch.randn(regions.num_taps, channels, generator=generator) * 0.05,
+            )
+        )
 
     def attention(self) -> Case:
         """Logits, soft choice and values; gradients of values, queries and weights."""

@@ -85,10 +85,11 @@ def _bf16_row(options: Options, name: str, kmap: KernelMap, width: int) -> Itera
     generator = torch.Generator().manual_seed(0)
     feats = torch.randn(kmap.num_in, width, generator=generator)
     weight = torch.randn(kmap.num_taps, width, width, generator=generator) * 0.05
+    feats, weight = feats.to(options.device), weight.to(options.device)
     small, large = (feats.bfloat16(), weight.bfloat16()), (feats, weight)
     with torch.no_grad(), threads(options.threads):
         results = ops.sparse_conv(*small, kmap).float(), ops.sparse_conv(*large, kmap)
         check_equal(name, *results, tolerance=BF16_TOLERANCE)
-        ours = median_ms(lambda: ops.sparse_conv(*small, kmap), options.repeats)
-        other = median_ms(lambda: ops.sparse_conv(*large, kmap), options.repeats)
+        ours = median_ms(lambda: ops.sparse_conv(*small, kmap), options.repeats, options.device)
+        other = median_ms(lambda: ops.sparse_conv(*large, kmap), options.repeats, options.device)
     yield Row.compare("ops", name, "ms", ours, "float32", other, options.threads)

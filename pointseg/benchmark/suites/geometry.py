@@ -29,7 +29,7 @@ def geometry_rows(options: Options, scene: Scene, grid: VoxelGrid) -> Iterator[R
     name = f"voxelize_{scene.name}"
     if options.wants(name):
         cells = torch.floor(scene.points() / scene.voxel_size_m).int()
-        coords = torch.nn.functional.pad(cells, (1, 0))
+        coords = torch.nn.functional.pad(cells, (1, 0)).to(options.device)
         yield _row(
             options,
             name,
@@ -58,14 +58,14 @@ def geometry_rows(options: Options, scene: Scene, grid: VoxelGrid) -> Iterator[R
     if options.wants(name):  # what three dilations cost against one, both ours
         three, one = (lambda: fresh().region_map(DILATIONS)), (lambda: fresh().kernel_map(CUBE3))
         with threads(options.threads):
-            times = median_ms(three, options.repeats), median_ms(one, options.repeats)
+            times = [median_ms(call, options.repeats, options.device) for call in (three, one)]
         yield Row.compare("ops", name, "ms", times[0], "kernel_map_k3", times[1], options.threads)
 
 
 def _row(options: Options, name: str, ours: Callable[[], Any], other: Callable[[], Any]) -> Row:
     with threads(options.threads):
-        our_ms = median_ms(ours, options.repeats)
-    other_ms = best_ms(other, options.repeats, options.other_threads)
+        our_ms = median_ms(ours, options.repeats, options.device)
+    other_ms = best_ms(other, options.repeats, options.other_threads, options.device)
     return Row.compare("ops", name, "ms", our_ms, "plain_torch", other_ms, options.threads)
 
 

@@ -67,5 +67,12 @@ def _task(
     options: Options, scene: Scene, model: str, training: bool, num_voxels: int | None, shares: bool
 ) -> Task:
     return Task(
-        model, training, scene.voxel_size_m, num_voxels, options.threads, options.repeats, shares
+        model,
+        training,
+        scene.voxel_size_m,
+        num_voxels,
+        options.threads,
+        options.repeats,
+        shares,
+        str(options.device),
     )

@@ -25,7 +25,7 @@ CODES = (8, 16, 16)  # heads, codes of a head, dimensions of a code
 
 def ops_rows(options: Options, scene: Scene) -> Iterator[Row]:
     """Voxels and maps, convolutions, every other operator once, and the engines that are there."""
-    grid = scene.grid()
+    grid = scene.grid(options.device)
     yield from geometry_rows(options, scene, grid)
     yield from conv_rows(options, scene.name, grid)
     depthwise = depthwise_case(scene.name, grid)
@@ -36,8 +36,9 @@ def ops_rows(options: Options, scene: Scene) -> Iterator[Row]:
         yield from case.forward_backward(options)
     for case in point_cases(scene, grid):
         yield from case.forward_backward(options)
-    yield from quantize_case(scene.name, grid.num_voxels).forward(options)
-    yield from peer_rows(options, scene.name, grid)
+    yield from quantize_case(scene.name, grid).forward(options)
+    if options.device.type == "cpu":  # the engines are measured on the processor
+        yield from peer_rows(options, scene.name, grid)
 
 
 def depthwise_case(size: str, grid: VoxelGrid) -> Case:
@@ -91,7 +92,7 @@ def neighborhood_cases(size: str, grid: VoxelGrid) -> Iterator[Case]:
 def point_cases(scene: Scene, grid: VoxelGrid) -> Iterator[Case]:
     """Operators between points and voxels: every eighth point."""
     generator = torch.Generator().manual_seed(0)
-    points = scene.points()[::8]
+    points = scene.points()[::8].to(grid.device)
     feats = torch.randn(points.shape[0], 32, generator=generator)
     index = ops.voxelize_points(points, scene.voxel_size_m).inverse
     bins = int(index.max()) + 1
@@ -113,15 +114,15 @@ def point_cases(scene: Scene, grid: VoxelGrid) -> Iterator[Case]:
     )
 
 
-def quantize_case(size: str, num_vectors: int) -> Case:
+def quantize_case(size: str, grid: VoxelGrid) -> Case:
     """The nearest code. Of two that are as near, rounding decides: distances are compared."""
     heads, codes, dims = CODES
     generator = torch.Generator().manual_seed(0)
-    vectors = torch.randn(num_vectors, heads, dims, generator=generator)
-    table = torch.randn(heads, codes, dims, generator=generator)
+    vectors = torch.randn(grid.num_voxels, heads, dims, generator=generator).to(grid.device)
+    table = torch.randn(heads, codes, dims, generator=generator).to(grid.device)
 
     def distance(index: Tensor) -> Tensor:
-        return (vectors - table[torch.arange(heads), index]).norm(dim=2)
+        return (vectors - table[torch.arange(heads, device=index.device), index]).norm(dim=2)
 
     return Case(
         "ops",
