@@ -19,6 +19,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         chosen.append("cuda")
     if metafunc.definition.get_closest_marker("cpu_kernels"):
         chosen = ["cpu"] if "cpu" in chosen else []
+    if metafunc.definition.get_closest_marker("cuda_kernels"):
+        chosen = [kernels for kernels in chosen if kernels != "cpu"]
     metafunc.parametrize("kernels", chosen, indirect=True)
 
 
