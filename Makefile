@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PROJECT := setup.py pyproject.toml
 CPU_SOURCES := $(shell find csrc -type f -not -path '*/cuda/*')
-CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+CXX_FILES := $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 # A library that somebody deleted is built again, whatever the stamps say.
 MISSING := $(if $(wildcard pointseg/_C.so),,force)
 
