@@ -19,7 +19,8 @@ from pointseg.engine.losses import LossConfig, SegmentationLoss
 from pointseg.engine.optimizers import OptimizerConfig, build_optimizer
 from pointseg.engine.run_directory import RunDirectory
 from pointseg.engine.schedules import ScheduleConfig
-from pointseg.engine.trainer import TrainConfig, Trainer, TrainingDiverged
+from pointseg.engine.step_numbers import TrainingDiverged
+from pointseg.engine.trainer import TrainConfig, Trainer
 from tests.engine.runs import metrics
 
 NUM_SCENES = 4
