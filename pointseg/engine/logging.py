@@ -99,7 +99,8 @@ class RunLog:
         """Numbers of the training step after which ``step`` steps are done.
 
         ``num_scenes`` and ``num_voxels`` were processed since the last row, and give the
-        throughput. Of ``values`` the line for the reader needs loss, lr and peak_memory_gib. ``warnings`` are the keys of all that the model warns of, None where it cannot.
+        throughput. Of ``values`` the reader's line shows loss, lr and peak_memory_gib. ``warnings``
+        are the keys of all that the model warns of, None where it cannot.
         """
         now = time.perf_counter()
         elapsed = max(now - self._last_time_s, 1e-9)
