@@ -6,6 +6,7 @@
 #   make test    all tests
 #   make build   both compiled libraries (the CUDA one where nvcc is found)
 #   make lint    ruff, mypy, clang-format
+#   make mutation  plant errors in the CUDA kernels: each must fail a test
 #   make bench   SUITE=ops by default; codebook, data, model
 #   make clean   remove what was built
 
@@ -25,7 +26,7 @@ CXX_FILES := $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu
 MISSING := $(if $(wildcard pointseg/_C.so),,force)
 
 .DELETE_ON_ERROR:
-.PHONY: build demo compare test lint bench clean check-system native force
+.PHONY: build demo compare test lint mutation bench clean check-system native force
 
 demo: START := $(shell date +%s)
 demo: build/.native-cpu
@@ -46,6 +47,9 @@ lint: $(VENV)/.installed-all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+
+mutation: $(VENV)/.installed-all native
+	$(BIN)/python -m tests.mutation
 
 bench: native
 	$(BIN)/python tools/benchmark.py $(SUITE) --json build/bench-$(SUITE).json

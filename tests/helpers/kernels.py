@@ -29,15 +29,16 @@ sys.path.insert(0, str(ROOT / "csrc"))
 import native_build  # noqa: E402
 
 EMULATED = "pointseg_emulated"
+EMULATED_LIBRARY = "POINTSEG_EMULATED_LIBRARY"  # environment variable: another file to load
 KERNELS = ("cpu", "emulated", "cuda")
 
 
 @functools.cache
 def load_emulated() -> None:
-    """Load the emulated kernels: what POINTSEG_EMULATED_LIBRARY names, or else those of the tree,
-    of which what is out of date is built.
+    """Load the emulated kernels: the library that a variable names, or else the tree's own, brought
+    up to date.
     """
-    chosen = os.environ.get("POINTSEG_EMULATED_LIBRARY")
+    chosen = os.environ.get(EMULATED_LIBRARY)
     library = Path(chosen) if chosen else native_build.build_emulated()
     schemas = [s for s in torch._C._jit_get_all_schemas() if s.name.startswith("pointseg::")]
     definitions = torch.library.Library(EMULATED, "DEF")
