@@ -83,7 +83,7 @@ class MutationError(RuntimeError):
     """The check itself cannot be made."""
 
 
-def prepare(work: Path = WORK) -> Path:
+def prepare(work: Path) -> Path:
     """A copy of csrc/ in `work`; files that have not changed keep their time, and their objects."""
     source, copy = ROOT / "csrc", work / "csrc"
     wanted = {
@@ -127,16 +127,8 @@ def planted(mutation: Mutation, copy: Path) -> Iterator[None]:
 
 def tests_fail(tests: str, library: Path) -> bool:
     """Whether the tests notice; MutationError where there is nothing to run."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        *shlex.split(tests),
-        "-x",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-    ]
+    options = ("-x", "-q", "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", *shlex.split(tests), *options]
     environment = {**os.environ, EMULATED_LIBRARY: str(library)}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -147,9 +139,8 @@ def tests_fail(tests: str, library: Path) -> bool:
     return done.returncode != 0
 
 
-def survivors(mutations: tuple[Mutation, ...], work: Path = WORK) -> list[Mutation]:
-    """The mutations that no test notices; says of each what came of it."""
-    copy = prepare(work)
+def survivors(mutations: tuple[Mutation, ...], copy: Path) -> list[Mutation]:
+    """The mutations that no test notices, planted in a copy of csrc/; says what came of each."""
     library = build(copy)
     for tests in dict.fromkeys(mutation.tests for mutation in mutations):
         if tests_fail(tests, library):
@@ -172,7 +163,7 @@ def main(argv: list[str]) -> int:
     if not chosen:
         raise SystemExit(f"no mutation is called {' '.join(argv)!r}")
     try:
-        missed = survivors(chosen)
+        missed = survivors(chosen, prepare(WORK))
     except MutationError as error:
         raise SystemExit(str(error)) from error
     print(f"{len(chosen) - len(missed)} of {len(chosen)} planted errors are caught")
