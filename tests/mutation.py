@@ -42,10 +42,10 @@ EXECUTOR = "tests/ops/test_executor.py -k emulated"
 
 MUTATIONS = (
     Mutation(
-        "voxel keys: the last row is left out",
+        "voxel keys: rows are read three numbers apart",
         "kernels/cuda/voxelize.cu",
-        "if (i >= num_rows) return;",
-        "if (i + 1 >= num_rows) return;",
+        "load_pack<4>(coords + 4 * i)",
+        "load_pack<4>(coords + 3 * i)",
         VOXELIZE,
     ),
     Mutation(
@@ -56,10 +56,10 @@ MUTATIONS = (
         VOXELIZE,
     ),
     Mutation(
-        "voxel keys: rows are read three numbers apart",
+        "voxel keys: the rows of the last block are left out",
         "kernels/cuda/voxelize.cu",
-        "load_pack<4>(coords + 4 * i)",
-        "load_pack<4>(coords + 3 * i)",
+        "num_blocks_for(num_rows, VoxelKeys::kThreads)",
+        "num_rows / VoxelKeys::kThreads",
         VOXELIZE,
     ),
     Mutation(

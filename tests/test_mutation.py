@@ -11,7 +11,7 @@ from tests.mutation import MUTATIONS, Mutation, MutationError
 
 CAUGHT = MUTATIONS[0]
 HARMLESS = Mutation(
-    "turned round", CAUGHT.file, CAUGHT.text, "if (num_rows <= i) return;", CAUGHT.tests
+    "turned round", CAUGHT.file, CAUGHT.text, "load_pack<4>(coords + i * 4)", CAUGHT.tests
 )
 # Operators without a CUDA kernel run on the CPU's: less to compile.
 NEEDED = ("voxelize", "executor_check", "algorithms")
