@@ -6,6 +6,7 @@
 #   make test    all tests
 #   make build   both compiled libraries (the CUDA one where nvcc is found)
 #   make lint    ruff, mypy, clang-format
+#   make mutation  plant errors in the CUDA kernels: each must fail a test
 #   make bench   SUITE=ops by default; codebook, gpu, data, model
 #   make gpu-check  all that needs a GPU, on a machine that has one; sets nothing up: see docs/gpu.md
 #   make clean   remove what was built
@@ -21,12 +22,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PROJECT := setup.py pyproject.toml
 CPU_SOURCES := $(shell find csrc -type f -not -path '*/cuda/*')
-CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+CXX_FILES := $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 # A library that somebody deleted is built again, whatever the stamps say.
 MISSING := $(if $(wildcard pointseg/_C.so),,force)
 
 .DELETE_ON_ERROR:
-.PHONY: build demo compare test lint bench gpu-check clean check-system native force
+.PHONY: build demo compare test lint mutation bench gpu-check clean check-system native force
 
 demo: START := $(shell date +%s)
 demo: build/.native-cpu
@@ -47,6 +48,9 @@ lint: $(VENV)/.installed-all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+
+mutation: $(VENV)/.installed-all native
+	$(BIN)/python -m tests.mutation
 
 bench: native
 	$(BIN)/python tools/benchmark.py $(SUITE) --json build/bench-$(SUITE).json

@@ -4,10 +4,14 @@
 registrations. ``_C_emulated.so``, which is for tests and never installed, holds the CUDA kernels
 compiled for emulated threads. Objects lie under ``build/native`` and are compiled again only when
 their source, a header they include or their command line changes. See ``csrc/README.md``.
+
+    python csrc/native_build.py            # builds _C_emulated.so
+    python csrc/native_build.py resources  # what every kernel of the last CUDA build takes
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import hashlib
@@ -23,9 +27,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import ptxas_report
+
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
 BUILD_DIR = ROOT / "build" / "native"
+RESOURCES = "resources.json"  # in BUILD_DIR
 
 TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # the stable ABI of torch 2.10
 COMMON = ["-std=c++20", "-O3", "-DNDEBUG", TORCH_TARGET]
@@ -79,6 +86,11 @@ class Object:
     @property
     def stamp(self) -> Path:
         return self.path.with_suffix(".cmd")
+
+    @property
+    def printed(self) -> Path:
+        """What the compiler said; for CUDA kernels that is what they take of a GPU."""
+        return self.path.with_suffix(".log")
 
 
 def is_x86() -> bool:
@@ -191,7 +203,7 @@ def cuda_objects(nvcc: Path, include: Path) -> list[Object]:
 
 def out_of_date(item: Object) -> bool:
     """Whether the object must be compiled: new command line, or something it read is newer."""
-    if not (item.path.is_file() and item.depfile.is_file() and item.stamp.is_file()):
+    if not all(path.is_file() for path in (item.path, item.depfile, item.stamp, item.printed)):
         return True
     if item.stamp.read_text() != shlex.join(item.command):
         return True
@@ -212,23 +224,31 @@ def compile_object(item: Object) -> str:
     printed = done.stdout + done.stderr
     if done.returncode != 0:
         raise BuildError(f"{item.source.relative_to(ROOT)} does not compile:\n{printed}")
-    check_spills(item, printed)
+    check_resources(item, printed)
+    item.printed.write_text(printed)
     item.stamp.write_text(shlex.join(item.command))
     return printed
 
 
-def check_spills(item: Object, printed: str) -> None:
-    """Refuse CUDA kernels that spill registers: in an inner loop that costs more than it saves."""
-    kernel = "?"
-    for line in printed.splitlines():
-        if found := re.search(r"(?:entry function|properties for) '?(\w+)", line):
-            kernel = found.group(1)
-        spilled = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", line)
-        if spilled and (int(spilled.group(1)) or int(spilled.group(2))):
+def check_resources(item: Object, printed: str) -> None:
+    """Refuse CUDA kernels that spill registers: in an inner loop that costs more than it saves.
+
+    A stack frame without spills, such as an array indexed by a variable, is said aloud.
+    """
+    source = str(item.source.relative_to(ROOT))
+    for kernel in ptxas_report.read_report(source, printed):
+        if kernel.spills:
             item.path.unlink(missing_ok=True)
             raise BuildError(
-                f"{item.source.relative_to(ROOT)}: kernel {kernel} spills registers "
-                f"({line.strip()})"
+                f"{source}: kernel {kernel.kernel} spills registers on {kernel.arch} "
+                f"({kernel.spill_stores} bytes stored, {kernel.spill_loads} loaded)"
+            )
+        if kernel.stack:
+            (name,) = ptxas_report.demangled([kernel.kernel])
+            print(
+                f"{source}: kernel {ptxas_report.split_name(name)[0]} has a stack frame of "
+                f"{kernel.stack} bytes on {kernel.arch}",
+                flush=True,
             )
 
 
@@ -324,6 +344,12 @@ def build_cuda() -> Path:
         library = BUILD_DIR / "_C_cuda.so"
         libraries = ["-cudart", "static", f"-L{lib}", "-Xlinker", "--no-as-needed", "-ltorch"]
         link(library, objects, [str(nvcc), *libraries], changed)
+        kernels = [
+            kernel
+            for item in objects
+            for kernel in ptxas_report.read_report(item.source.name, item.printed.read_text())
+        ]
+        ptxas_report.write_report(BUILD_DIR / RESOURCES, kernels)
     return library
 
 
@@ -338,8 +364,28 @@ def install(library: Path, target: Path) -> None:
     os.replace(partial, target)
 
 
-if __name__ == "__main__":  # python csrc/native_build.py: the library that tests need beside ours
+def print_resources() -> None:
+    """Print what every kernel of the last CUDA build takes."""
+    report = BUILD_DIR / RESOURCES
+    if not report.is_file():
+        raise BuildError(f"{report} is not there: the CUDA half has not been built here yet")
+    print(ptxas_report.table(ptxas_report.load_report(report)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Build what tests need beside the libraries.")
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("emulated", help="build the CUDA kernels for emulated threads (default)")
+    commands.add_parser("resources", help="print registers, memory and spills of every kernel")
+    command = parser.parse_args().command
     try:
-        build_emulated()
+        if command == "resources":
+            print_resources()
+        else:
+            build_emulated()
     except BuildError as error:
         raise SystemExit(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

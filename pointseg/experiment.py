@@ -36,6 +36,7 @@ from pointseg.engine.loaders import evaluation_loader, training_loader
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, class_weights
 from pointseg.engine.optimizers import build_optimizer
+from pointseg.engine.precision import autocast
 from pointseg.engine.run_directory import collect_versions
 from pointseg.engine.trainer import Trainer
 from pointseg.experiment_config import ExperimentConfig, find_config
@@ -96,16 +97,21 @@ def build_dataset(config: ExperimentConfig, split: str, training: bool) -> Scene
 
 
 def build_loader(
-    config: ExperimentConfig, dataset: SceneDataset, training: bool, position: int = 0
+    config: ExperimentConfig,
+    dataset: SceneDataset,
+    training: bool,
+    position: int = 0,
+    device: torch.device | None = None,
 ) -> DataLoader[SegBatch]:
-    """Batches of a dataset: endless from a position in the training order on, or every scene once,
-    one a batch.
+    """Batches of a dataset: endless from a position in the training order on, to be copied to
+    ``device``; or every scene once, one a batch.
     """
     workers = config.data.num_workers
     if not training:
         return evaluation_loader(dataset, workers)
     train = config.train
-    return training_loader(dataset, train.batch_size, train.seed, position, workers)
+    on_gpu = device is not None and device.type == "cuda"
+    return training_loader(dataset, train.batch_size, train.seed, position, workers, on_gpu)
 
 
 def build_model(config: ExperimentConfig, label_map: LabelMap) -> nn.Module:
@@ -141,7 +147,7 @@ def build_trainer(
         model=model,
         loss=build_loss(config, train_scenes).to(device),
         optimizer=build_optimizer(config.optimizer, model),
-        train_batches=lambda position: build_loader(config, train_scenes, True, position),
+        train_batches=lambda position: build_loader(config, train_scenes, True, position, device),
         num_scenes=len(train_scenes),
         val_batches=None if val_scenes is None else build_loader(config, val_scenes, False),
         label_map=train_scenes.label_map,
@@ -165,6 +171,10 @@ class Trained:
     model: nn.Module
     label_map: LabelMap
     step: int
+
+    def autocast(self) -> torch.autocast:
+        """The precision it was trained in (``train.precision``), where the model is."""
+        return autocast(self.config.train.precision, next(self.model.parameters()).device)
 
 
 def load_trained(path: str | Path, overrides: Iterable[str] = ()) -> Trained:

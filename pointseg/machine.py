@@ -1,4 +1,4 @@
-"""The machine that results are computed on: its name, and how its memory is handed out.
+"""The machine that results are computed on: its name, its memory and how that is handed out.
 
 Needs nothing of the package.
 """
@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import resource
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 # Parameters of glibc's mallopt.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
@@ -24,6 +29,26 @@ def cpu_name() -> str:
     except OSError:
         names = []
     return names[0].partition(":")[2].strip() if names else platform.machine()
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """The most memory in use at once: by tensors on a GPU since :func:`restart_peak_memory`, on the
+    CPU by the whole process since it began.
+    """
+    if device.type == "cuda":
+        from torch import cuda
+
+        return cuda.max_memory_allocated(device) / 2**30
+    unit = 1 if platform.system() == "Darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def restart_peak_memory(device: torch.device) -> None:
+    """Begin anew with the peak of a GPU; the system keeps that of a process."""
+    if device.type == "cuda":
+        from torch import cuda
+
+        cuda.reset_peak_memory_stats(device)
 
 
 def keep_freed_memory() -> bool:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pointseg import _native
-from pointseg.cli._trained import chosen_device
+from pointseg.cli._device import chosen_device
 
 
 def test_auto_is_the_cpu_where_the_operators_have_no_gpu_kernels(

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pointseg import _native, nn
+from pointseg import nn
+from pointseg.cli._device import add_device_argument, chosen_device
 from pointseg.data import SceneDataset
 from pointseg.experiment import Trained, build_dataset, load_trained
 
@@ -35,11 +35,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, required: bool = True) 
         metavar="KEY=VALUE",
         help="change a key of the configuration stored in the checkpoint (repeatable)",
     )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="where the model runs: auto (a GPU where there is one), cpu, cuda, cuda:1",
-    )
+    add_device_argument(parser)
 
 
 def load_model(args: argparse.Namespace) -> Trained:
@@ -47,28 +43,6 @@ def load_model(args: argparse.Namespace) -> Trained:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     trained = load_trained(args.checkpoint, args.set)
     return replace(trained, model=nn.folded(trained.model).to(chosen_device(args.device)))
-
-
-def chosen_device(name: str) -> torch.device:
-    """The device of a ``--device`` argument; ``auto`` is a GPU where the operators run on one."""
-    problem = _gpu_problem()
-    if name == "auto":
-        return torch.device("cpu" if problem else "cuda")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"--device must be auto, cpu or cuda[:index], got {name!r}") from error
-    if device.type == "cuda" and problem:
-        raise ValueError(f"--device {name}: {problem}; use --device cpu")
-    return device
-
-
-def _gpu_problem() -> str | None:
-    if not torch.cuda.is_available():
-        return "torch sees no GPU"
-    if not _native.has_kernel("sparse_conv", "CUDA"):
-        return "pointseg's operators have no CUDA kernels in this version"
-    return None
 
 
 def open_split(trained: Trained, split: str | None) -> SceneDataset:

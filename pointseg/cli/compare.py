@@ -26,8 +26,8 @@ from pointseg.benchmark.comparison import (
 )
 from pointseg.benchmark.report import machine
 from pointseg.cli import evaluate, run_main
+from pointseg.cli._device import add_device_argument, chosen_device
 from pointseg.cli._steps import Clock, make_rooms, train_or_go_on
-from pointseg.cli._trained import chosen_device
 from pointseg.engine.checkpoint import CHECKPOINT_DIR, LAST_NAME, load_checkpoint
 from pointseg.engine.run_directory import METRICS_FILE
 from pointseg.experiment import ExperimentConfig, build_dataset, load_config, load_trained
@@ -73,11 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change a key of both configurations, such as train.steps=100 (repeatable)",
     )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="where to train: auto (a GPU where there is one), cpu, cuda",
-    )
+    add_device_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

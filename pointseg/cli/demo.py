@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pointseg.cli import evaluate, export_preds, run_main, visualize
+from pointseg.cli._device import add_device_argument
 from pointseg.cli._steps import Clock, make_rooms, train_or_go_on
 
 CONFIG = "synthetic_minkunet14"
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration"
     )
+    add_device_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,12 +38,13 @@ def run(args: argparse.Namespace) -> int:
     clock = Clock()
     make_rooms(clock, rooms, args.train, args.val, args.seed)
     changes = [f"data.root={rooms}", f"train.seed={args.seed}", *args.set]
-    train_or_go_on(clock, "training", CONFIG, trained, changes)
+    device = ("--device", args.device)
+    train_or_go_on(clock, "training", CONFIG, trained, changes, *device)
     scores = args.out / "scores"
-    clock.run("evaluation", evaluate.main, "--checkpoint", trained, "--out", scores, "--overwrite")
-    formats = ("txt", "npy", "ply")
-    export = ("--checkpoint", trained, "--out", labels, "--overwrite", "--format", *formats)
-    clock.run("export", export_preds.main, *export)
+    model = ("--checkpoint", trained, *device, "--overwrite")
+    clock.run("evaluation", evaluate.main, *model, "--out", scores)
+    formats = ("--format", "txt", "npy", "ply")
+    clock.run("export", export_preds.main, *model, "--out", labels, *formats)
     clock.run("check", export_preds.main, "--check", labels, "--root", rooms)
     shown = _first_rooms(rooms)
     where = ("--dataset", "synthetic", "--root", rooms, "--scene", *shown)

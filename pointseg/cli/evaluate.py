@@ -37,9 +37,10 @@ def run(args: argparse.Namespace) -> int:
     split = args.split or trained.config.data.val_split
     dataset = open_split(trained, split)
     loader = build_loader(trained.config, dataset, training=False)
-    report = evaluate_single_pass(
-        trained.model, shown(loader, len(loader), f"evaluating {split}"), trained.label_map
-    )
+    with trained.autocast():
+        report = evaluate_single_pass(
+            trained.model, shown(loader, len(loader), f"evaluating {split}"), trained.label_map
+        )
     console = Console()
     console.print(report.table())
     if outputs:

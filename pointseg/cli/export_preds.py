@@ -86,10 +86,11 @@ def _export(args: argparse.Namespace) -> int:
     index_of = {scene_id: index for index, scene_id in enumerate(dataset.scene_ids)}
     num_points = 0
     for batch in shown(loader, len(loader), f"exporting {split}"):
-        if args.choices:
-            scenes = predict_points_and_choices(trained.model, batch)
-        else:
-            scenes = [(pred, {}) for pred in predict_points(trained.model, batch)]
+        with trained.autocast():
+            if args.choices:
+                scenes = predict_points_and_choices(trained.model, batch)
+            else:
+                scenes = [(pred, {}) for pred in predict_points(trained.model, batch)]
         for scene_id, (pred, choices) in zip(batch.scene_ids, scenes, strict=True):
             cloud = dataset.point_cloud(index_of[scene_id])
             write_labels(args.out, cloud, pred, trained.label_map, args.format, args.overwrite)

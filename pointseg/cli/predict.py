@@ -194,7 +194,8 @@ def label_cloud(trained: Trained, cloud: PointCloud, max_voxels: int, margin: in
     """int16 [P] train ids of ``cloud``, from features computed over the whole of it."""
     data = trained.config.data
     scene = voxelize_cloud(cloud, data.voxel_size_m, data.features)
-    return predict_tiled(trained.model, scene, max_voxels, margin)
+    with trained.autocast():
+        return predict_tiled(trained.model, scene, max_voxels, margin)
 
 
 def _shares(predictions: np.ndarray, label_map: LabelMap) -> str:

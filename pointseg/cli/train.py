@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pointseg import config as configuration
 from pointseg.cli import run_main
-from pointseg.cli._trained import chosen_device
+from pointseg.cli._device import add_device_argument, chosen_device
 from pointseg.engine.checkpoint import (
     CHECKPOINT_DIR,
     LAST_NAME,
@@ -59,11 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the run that is in --output already"
     )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="where to train: auto (a GPU where there is one), cpu, cuda, cuda:1",
-    )
+    add_device_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

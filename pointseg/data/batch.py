@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +36,23 @@ class SegBatch:
     def num_scenes(self) -> int:
         return len(self.scene_ids)
 
-    def to(self, device: torch.device | str) -> SegBatch:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> SegBatch:
+        """Copy to a device; ``non_blocking`` from pinned memory returns before it is done."""
+        return self._mapped(
+            self.voxels.to(device, non_blocking), lambda t: t.to(device, non_blocking=non_blocking)
+        )
+
+    def pin_memory(self) -> SegBatch:
+        """Copy to memory that a GPU reads by itself; loaders ask for it by this name."""
+        return self._mapped(self.voxels.pin_memory(), Tensor.pin_memory)
+
+    def _mapped(self, voxels: SparseTensor, function: Callable[[Tensor], Tensor]) -> SegBatch:
         return dataclasses.replace(
             self,
-            voxels=self.voxels.to(device),
-            voxel_labels=self.voxel_labels.to(device),
-            point_to_voxel=self.point_to_voxel.to(device),
-            point_labels=None if self.point_labels is None else self.point_labels.to(device),
+            voxels=voxels,
+            voxel_labels=function(self.voxel_labels),
+            point_to_voxel=function(self.point_to_voxel),
+            point_labels=None if self.point_labels is None else function(self.point_labels),
         )
 
 

@@ -35,6 +35,8 @@ class Checkpoint:
     step: int = 0
     """Optimiser steps done; the schedule is a function of it."""
     optimizer: dict[str, Any] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """Of the loss, where gradients are float16."""
     average: dict[str, Any] | None = None
     """Exponential moving average of the model, where the run keeps one."""
     epoch: int = 0

@@ -42,15 +42,23 @@ class EpochView(Dataset[Any]):
 
 
 def training_loader(
-    dataset: SceneSource, batch_size: int, seed: int, position: int, num_workers: int
+    dataset: SceneSource,
+    batch_size: int,
+    seed: int,
+    position: int,
+    num_workers: int,
+    pin_memory: bool = False,
 ) -> DataLoader[SegBatch]:
     """Endless batches from ``position`` in the stream of training scenes on; see
     :class:`SceneStream`.
+
+    ``pin_memory``: in memory that a GPU copies from by itself, while the host goes on.
     """
     return DataLoader(
         EpochView(dataset),
         batch_sampler=SceneStream(len(dataset), batch_size, seed, position),
         num_workers=num_workers,
+        pin_memory=pin_memory,
         collate_fn=collate,
         worker_init_fn=_start_worker,
         generator=_own_generator(),

@@ -99,7 +99,8 @@ class RunLog:
         """Numbers of the training step after which ``step`` steps are done.
 
         ``num_scenes`` and ``num_voxels`` were processed since the last row, and give the
-        throughput. ``warnings`` are the keys of all that the model warns of, None where it cannot.
+        throughput. Of ``values`` the reader's line shows loss, lr and peak_memory_gib. ``warnings``
+        are the keys of all that the model warns of, None where it cannot.
         """
         now = time.perf_counter()
         elapsed = max(now - self._last_time_s, 1e-9)
@@ -113,7 +114,8 @@ class RunLog:
         self._write("train", step, {**values, **speed}, warnings)
         text = (
             f"loss {values['loss']:.4f}  lr {values['lr']:.2e}  "
-            f"{num_scenes / elapsed:.2f} scenes/s  {num_voxels / elapsed / 1000:.0f}k voxels/s"
+            f"{num_scenes / elapsed:.2f} scenes/s  {num_voxels / elapsed / 1000:.0f}k voxels/s  "
+            f"{values['peak_memory_gib']:.2f} GiB"
         )
         if self._progress is not None:
             self._progress.update(self._task, completed=step, description=text)

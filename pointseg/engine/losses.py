@@ -84,7 +84,11 @@ class SegmentationLoss(nn.Module):
 
 
 def check_logits(logits: Tensor, labels: Tensor) -> None:
-    """Raise ValueError unless logits are [N, C] and labels are int64 [N] in -1..C-1."""
+    """Raise ValueError unless logits are [N, C] and labels are int64 [N] in -1..C-1.
+
+    What labels on a GPU say is not looked at, which would wait for it; :func:`check_labels` does
+    that where they come from.
+    """
     if logits.ndim != 2 or labels.ndim != 1 or logits.shape[0] != labels.shape[0]:
         raise ValueError(
             "expected logits [N, C] and labels [N], "
@@ -92,11 +96,17 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
         )
     if labels.dtype != torch.int64:
         raise TypeError(f"labels must be int64, got {labels.dtype}")
+    if labels.device.type == "cpu":
+        check_labels(labels, logits.shape[1])
+
+
+def check_labels(labels: Tensor, num_classes: int) -> None:
+    """Raise ValueError unless all labels are classes or ignored."""
     if labels.numel():
-        low, high = (int(value) for value in torch.aminmax(labels))
-        if low < IGNORE_INDEX or high >= logits.shape[1]:
+        low, high = torch.stack(torch.aminmax(labels)).tolist()
+        if low < IGNORE_INDEX or high >= num_classes:
             raise ValueError(
-                f"labels must lie in -1..{logits.shape[1] - 1} (-1 is ignored), got {low}..{high}"
+                f"labels must lie in -1..{num_classes - 1} (-1 is ignored), got {low}..{high}"
             )
 
 
@@ -109,18 +119,22 @@ def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     are broken by row, which changes the gradient among equal errors, never the value.
     """
     check_logits(logits, labels)
-    valid = labels != IGNORE_INDEX
-    probabilities = torch.softmax(logits[valid], dim=1)
-    labels = labels[valid]
-    num_classes = logits.shape[1]
-    if labels.numel() == 0:
-        return logits.sum() * 0.0
-    present = torch.bincount(labels, minlength=num_classes) > 0
-    is_class = functional.one_hot(labels, num_classes).to(probabilities.dtype)[:, present]
-    errors = (is_class - probabilities[:, present]).abs()
+    probabilities = torch.softmax(logits, dim=1)
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    if logits.device.type == "cpu":
+        # Less to sort. A GPU would have to be waited for: what is left has a size that it knows.
+        valid = labels != IGNORE_INDEX
+        probabilities, labels = probabilities[valid], labels[valid]
+        classes = classes[torch.bincount(labels, minlength=logits.shape[1]) > 0]
+    is_class = labels[:, None] == classes
+    errors = (is_class.to(logits.dtype) - probabilities[:, classes]).abs()
+    # Ignored voxels come last, where all of a class has been found and nothing increases any more.
+    errors = errors.masked_fill((labels == IGNORE_INDEX)[:, None], -1.0)
     errors, order = torch.sort(errors, dim=0, descending=True, stable=True)
-    weights = _jaccard_increments(torch.gather(is_class, 0, order))
-    return (errors * weights).sum(dim=0).mean()
+    weights = _jaccard_increments(torch.gather(is_class, 0, order).to(logits.dtype))
+    present = is_class.any(dim=0)
+    losses = (errors * weights).sum(dim=0)
+    return torch.where(present, losses, 0.0).sum() / present.sum().clamp(min=1)
 
 
 def _jaccard_increments(is_class: Tensor) -> Tensor:

@@ -23,15 +23,18 @@ from pointseg.engine.checkpoint import (
 )
 from pointseg.engine.interrupt import Interrupted, StopRequest
 from pointseg.engine.logging import RunLog
-from pointseg.engine.losses import SegmentationLoss
+from pointseg.engine.losses import SegmentationLoss, check_labels
 from pointseg.engine.optimizers import set_learning_rate
+from pointseg.engine.precision import DTYPES, autocast, new_scaler
 from pointseg.engine.random_state import (
     get_random_state,
     preserved_random_state,
     set_random_state,
 )
 from pointseg.engine.schedules import ScheduleConfig, learning_rate_factor
+from pointseg.engine.step_numbers import DivergenceCheck, Numbers, StepNumbers
 from pointseg.evaluation import SegReport, evaluate_single_pass
+from pointseg.machine import peak_memory_gib, restart_peak_memory
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class TrainConfig:
     """Forward passes whose gradients make up one step."""
     clip_norm: float = 0.0
     """Largest norm of the gradient of a step; 0: no clipping."""
+    precision: str = "float32"
+    """What the model computes in: float32, bfloat16 or float16 (autocast; parameters stay float32).
+    """
     average_decay: float = 0.0
     """Decay a step of the moving average of the model that is evaluated and exported; 0: none is
     kept.
@@ -70,12 +76,12 @@ class TrainConfig:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.clip_norm < 0:
             raise ValueError(f"clip_norm must not be negative, got {self.clip_norm}")
+        if self.precision not in DTYPES:
+            raise ValueError(
+                f"precision must be one of {', '.join(DTYPES)}, got {self.precision!r}"
+            )
         if not 0.0 <= self.average_decay < 1.0:
             raise ValueError(f"average_decay must lie in [0, 1), got {self.average_decay}")
-
-
-class TrainingDiverged(ValueError):
-    """The loss or its gradient is nan or infinite."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,7 @@ class Trainer:
         self.loss = loss
         self.optimizer = optimizer
         self.base_lr = float(optimizer.param_groups[0]["lr"])
+        self.scaler = new_scaler(config.precision, device)
         self.average = _new_average(model, config.average_decay)
         self.train_batches = train_batches
         self.num_scenes = num_scenes
@@ -143,6 +150,8 @@ class Trainer:
         self.best_metric: float | None = None
         self.metrics: dict[str, float] = {}
         self.report: SegReport | None = None
+        self._divergence = DivergenceCheck(gradients_may_overflow=self.scaler.is_enabled())
+        self._measured_epoch = -1  # that the peak of the memory is of
         self._warned: frozenset[str] = frozenset()
         self._unlogged_scenes = 0
         self._unlogged_voxels = 0
@@ -162,57 +171,61 @@ class Trainer:
                         break
                 if self.step >= self.config.steps:
                     break
-                row = self._train_step([next(batches) for _ in range(self.config.accumulate)])
-                self._log_step(row)
+                self._restart_peak_memory()
+                numbers = self._train_step([next(batches) for _ in range(self.config.accumulate)])
+                self._log_step(numbers)
                 if self.config.save_every and self.step % self.config.save_every == 0:
                     self.save(LAST_NAME)
             self.save(LAST_NAME)
         completed = self.step >= self.config.steps and not self._evaluation_is_due()
         return TrainResult(self.step, completed, stop.signal_name, self.report, self.best_metric)
 
-    def _train_step(self, batches: list[SegBatch]) -> dict[str, float]:
-        """One optimiser step over ``batches``; returns the numbers to log."""
+    def _train_step(self, batches: list[SegBatch]) -> StepNumbers:
+        """One optimiser step over ``batches``, which are on the host; on a GPU it does not wait for
+        the result.
+        """
         factor = learning_rate_factor(self.schedule, self.step, self.config.steps)
         set_learning_rate(self.optimizer, self.base_lr * factor)
+        for batch in batches:
+            check_labels(batch.voxel_labels, self.label_map.num_classes)
         counts = [int((batch.voxel_labels != IGNORE_INDEX).sum()) for batch in batches]
         num_valid = max(sum(counts), 1)
 
-        row: dict[str, float] = {"loss": 0.0}
-        passes: list[dict[str, float]] = []
+        sums: dict[str, Tensor] = {}
+        passes: list[Numbers] = []
         self.optimizer.zero_grad(set_to_none=True)
         for batch, count in zip(batches, counts, strict=True):
-            terms, scalars = self._forward(batch.to(self.device), count / num_valid, num_valid)
+            moved = batch.to(self.device, non_blocking=True)
+            with autocast(self.config.precision, self.device):
+                terms, scalars = self._forward(moved, count / num_valid, num_valid)
             total = torch.stack(list(terms.values())).sum()
-            total.backward()
-            row["loss"] += float(total.detach())
-            for name, value in terms.items():
-                row[f"loss_{name}"] = row.get(f"loss_{name}", 0.0) + float(value.detach())
+            self.scaler.scale(total).backward()
+            for name, value in {
+                "loss": total,
+                **{f"loss_{k}": v for k, v in terms.items()},
+            }.items():
+                value = value.detach().double()
+                sums[name] = sums[name] + value if name in sums else value
             passes.append(scalars)
-        row |= _means(passes)
-        norm = float(
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
-        )
-        if not (math.isfinite(row["loss"]) and math.isfinite(norm)):
-            scenes = ", ".join(scene for batch in batches for scene in batch.scene_ids)
-            raise TrainingDiverged(
-                f"step {self.step + 1}: loss {row['loss']}, gradient norm {norm} "
-                f"(scenes {scenes}); lower optimizer.lr, set train.clip_norm or "
-                "schedule.warmup_steps, or look for nan in the features; the checkpoints saved "
-                "so far are sound"
-            )
-        self.optimizer.step()
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         if self.average is not None:
             self.average.update_parameters(self.model)
             # What follows the progress is known; an average of it would lag behind.
             _set_progress(self.average.module, self.progress)
 
         self.step += 1
-        num_scenes = sum(len(batch.scene_ids) for batch in batches)
-        self.position += num_scenes
-        self._unlogged_scenes += num_scenes
+        scene_ids = tuple(scene for batch in batches for scene in batch.scene_ids)
+        self.position += len(scene_ids)
+        self._unlogged_scenes += len(scene_ids)
         self._unlogged_voxels += sum(batch.voxels.num_voxels for batch in batches)
-        epoch = self.position / self.num_scenes
-        return {**row, "grad_norm": norm, "lr": self.base_lr * factor, "epoch": epoch}
+        own = {"lr": self.base_lr * factor, "epoch": self.position / self.num_scenes}
+        loss = sums.pop("loss")
+        numbers = StepNumbers(self.step, scene_ids, loss, norm, {**sums, **own}, passes)
+        self._divergence.add(numbers)
+        return numbers
 
     @property
     def progress(self) -> float:
@@ -221,7 +234,7 @@ class Trainer:
 
     def _forward(
         self, batch: SegBatch, share: float, num_valid: int
-    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+    ) -> tuple[dict[str, Tensor], Numbers]:
         """Loss terms of one batch, each its part of the step's loss, and further numbers to log.
 
         Sums over voxels are divided by the valid voxels of the whole step; a model's own terms
@@ -235,16 +248,25 @@ class Trainer:
         terms = {
             name: value / num_valid for name, value in self.loss(logits, batch.voxel_labels).items()
         }
-        scalars: dict[str, float] = {}
+        scalars: Numbers = {}
         own: Any = getattr(self.model, "training_terms", None)
         if own is not None:
             own_terms, scalars = own(self.progress)
             terms |= {name: value * share for name, value in own_terms.items()}
-        return terms, {name: float(value) for name, value in scalars.items()}
+        return terms, scalars
 
-    def _log_step(self, row: dict[str, float]) -> None:
+    def _restart_peak_memory(self) -> None:
+        """Measure the memory of every epoch by itself."""
+        epoch = self.position // self.num_scenes
+        if epoch != self._measured_epoch:
+            restart_peak_memory(self.device)
+            self._measured_epoch = epoch
+
+    def _log_step(self, numbers: StepNumbers) -> None:
         self.log.advance(self.step)
         if self.step % self.config.log_every == 0 or self.step == self.config.steps:
+            self._divergence.check()
+            row = {**numbers.read(), "peak_memory_gib": peak_memory_gib(self.device)}
             warnings = self._model_warnings()
             self.log.train_row(
                 self.step, row, self._unlogged_scenes, self._unlogged_voxels, warnings
@@ -273,7 +295,7 @@ class Trainer:
         assert self.val_batches is not None
         self.save(LAST_NAME)  # an evaluation that fails costs no training
         model = self.model if self.average is None else self.average.module
-        with preserved_random_state():
+        with preserved_random_state(), autocast(self.config.precision, self.device):
             report = evaluate_single_pass(
                 model, _until_stopped(self.val_batches, stop), self.label_map
             )
@@ -302,6 +324,7 @@ class Trainer:
             model=self.model.state_dict(),
             step=self.step,
             optimizer=self.optimizer.state_dict(),
+            scaler=self.scaler.state_dict(),
             average=None if self.average is None else self.average.module.state_dict(),
             epoch=epoch,
             index_in_epoch=index_in_epoch,
@@ -312,7 +335,8 @@ class Trainer:
         )
 
     def save(self, name: str) -> None:
-        """Write the state into the run directory."""
+        """Write the state into the run directory, unless training has diverged."""
+        self._divergence.check()
         save_checkpoint(self.checkpoint(), self.log.run.checkpoints / name)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -334,6 +358,8 @@ class Trainer:
         self.optimizer.load_state_dict(checkpoint.optimizer)
         for group, configured in zip(self.optimizer.param_groups, options, strict=True):
             group.update(configured)
+        if self.scaler.is_enabled() and checkpoint.scaler:
+            self.scaler.load_state_dict(checkpoint.scaler)
         if self.average is not None:
             self.average.module.load_state_dict(checkpoint.average or checkpoint.model)
             self.average.n_averaged.fill_(1 if checkpoint.average else 0)
@@ -357,15 +383,6 @@ def _set_progress(model: nn.Module, progress: float) -> None:
     declared: Any = getattr(model, "set_progress", None)
     if declared is not None:
         declared(progress)
-
-
-def _means(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of every number over the rows that have it."""
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        for name, value in row.items():
-            values.setdefault(name, []).append(value)
-    return {name: math.fsum(column) / len(column) for name, column in values.items()}
 
 
 def _until_stopped(batches: Iterable[SegBatch], stop: StopRequest) -> Iterator[Any]:

@@ -108,7 +108,7 @@ class CodebookUNet(UNet):
             for block in blocks:
                 block.set_progress(progress)
 
-    def training_terms(self, progress: float) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def training_terms(self, progress: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Loss terms and numbers to log of the last forward pass in training.
 
         Terms are means over the blocks that have them, so that their weight does not depend on the
@@ -117,29 +117,26 @@ class CodebookUNet(UNet):
         used one), ``perplexity`` (1 to D), ``entropy`` (nats), ``temperature``.
         """
         terms: dict[str, list[Tensor]] = {}
-        scalars: dict[str, float] = {}
+        scalars: dict[str, Tensor] = {}
         stages = self.codebook_stages()
-        blocks = [block for members in stages.values() for block in members]
-        for block in blocks:
-            for name, term in block.training_terms().items():
-                terms.setdefault(name, []).append(term)
-        host = iter(_to_host([block.statistics() for block in blocks]))
-        temperatures = iter(_floats([block.temperature for block in blocks]))
         for stage, members in stages.items():
-            statistics = [next(host) for _ in members]
-            for index, of_block in enumerate(statistics):
-                name = f"{stage}.blocks.{index}"
-                before = self._recent.get(name)
-                self._recent[name] = of_block if before is None else before + of_block
-            numbers = _means([_block_numbers(s, next(temperatures)) for s in statistics])
-            scalars |= {f"codebook/{stage}/{name}": value for name, value in numbers.items()}
+            numbers = []
+            for index, block in enumerate(members):
+                for name, term in block.training_terms().items():
+                    terms.setdefault(name, []).append(term)
+                statistics = block.statistics()
+                numbers.append(_block_numbers(statistics, block.temperature))
+                path = f"{stage}.blocks.{index}"
+                before = self._recent.get(path)
+                self._recent[path] = statistics if before is None else before + statistics
+            scalars |= {f"codebook/{stage}/{k}": value for k, value in _means(numbers).items()}
         return {name: torch.stack(parts).mean() for name, parts in terms.items()}, scalars
 
     def warnings(self) -> dict[str, str]:
         """Blocks whose codebook has collapsed, in the training passes since this was last asked."""
         recent, self._recent = self._recent, {}
         found = {}
-        for block, statistics in recent.items():
+        for block, statistics in zip(recent, _to_host(list(recent.values())), strict=True):
             usage, perplexity = statistics.usage(), statistics.perplexity()
             enough = min(MIN_USAGE, 0.1 / len(usage))
             if len(usage) < 2 or (perplexity >= MIN_PERPLEXITY and min(usage) >= enough):
@@ -153,19 +150,20 @@ class CodebookUNet(UNet):
         return found
 
 
-def _block_numbers(statistics: ChoiceStatistics, temperature: float) -> dict[str, float]:
-    usage = statistics.usage()
+def _block_numbers(statistics: ChoiceStatistics, temperature: Tensor) -> dict[str, Tensor]:
+    """The numbers of a block to log; they stay on its device, where the trainer collects them."""
+    usage = statistics.counts.double() / max(statistics.total, 1)
     return {
-        **{f"usage_{entry}": share for entry, share in enumerate(usage)},
-        "usage_min": min(usage),
-        "perplexity": statistics.perplexity(),
-        "entropy": statistics.entropy(),
-        "temperature": temperature,
+        **{f"usage_{entry}": share for entry, share in enumerate(usage.unbind())},
+        "usage_min": usage.min(),
+        "perplexity": torch.special.entr(usage).sum().exp(),
+        "entropy": statistics.entropy_sum.double() / max(statistics.total, 1),
+        "temperature": temperature.double(),
     }
 
 
-def _means(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+def _means(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
 
 
 def _to_host(statistics: list[ChoiceStatistics]) -> list[ChoiceStatistics]:
@@ -178,8 +176,3 @@ def _to_host(statistics: list[ChoiceStatistics]) -> list[ChoiceStatistics]:
         ChoiceStatistics(part[:-1], part[-1], s.total)
         for part, s in zip(host, statistics, strict=True)
     ]
-
-
-def _floats(values: list[Tensor]) -> list[float]:
-    numbers: list[float] = torch.stack(values).tolist() if values else []
-    return numbers

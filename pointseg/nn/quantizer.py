@@ -72,8 +72,8 @@ class VectorQuantizer(nn.Module):
         if _is_distributed():
             dist.all_reduce(sums)
         counts, sums = sums[..., -1], sums[..., :-1]
-        started = bool(self.mean_counts.any())
-        weight = 1.0 - self.decay if started else 1.0  # the first batch is the average so far
+        # The first batch is the average so far. Only the device knows; asking would wait for it.
+        weight = torch.where(self.mean_counts.any(), 1.0 - self.decay, 1.0).to(counts.dtype)
         self.mean_counts.lerp_(counts, weight)
         self.mean_sums.lerp_(sums, weight)
         moved = self.mean_sums / (self.mean_counts + SMOOTHING)[..., None]
@@ -84,16 +84,16 @@ class VectorQuantizer(nn.Module):
     def _seed_dead_codes(self, vectors: Tensor) -> None:
         average = self.mean_counts.mean(dim=1, keepdim=True)
         dead = self.mean_counts < self.dead_below * average
-        if not bool(dead.any()):
-            return
-        rows = torch.randint(max(len(vectors), 1), dead.shape, device="cpu").to(vectors.device)
+        # Drawn whether a code is dead or not, which only the device knows.
+        rows = torch.randint(max(len(vectors), 1), dead.shape, device=vectors.device)
         heads = torch.arange(dead.shape[0], device=vectors.device)[:, None]
         seeds = vectors[rows, heads].to(self.codes.dtype) if len(vectors) else self.codes.clone()
         if _is_distributed():
             dist.broadcast(seeds, src=0)
-        self.codes[dead] = seeds[dead]
-        self.mean_counts[dead] = average.expand_as(dead)[dead]
-        self.mean_sums[dead] = (seeds * average[..., None])[dead]
+        wide = dead[..., None]
+        self.codes.copy_(torch.where(wide, seeds, self.codes))
+        self.mean_counts.copy_(torch.where(dead, average, self.mean_counts))
+        self.mean_sums.copy_(torch.where(wide, seeds * average[..., None], self.mean_sums))
 
     def extra_repr(self) -> str:
         heads, entries, dims = self.codes.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -120,15 +121,20 @@ class VoxelGrid:
             return self._order
         return torch.arange(self.num_voxels, dtype=torch.int32, device=self.device)
 
-    def to(self, device: torch.device | str) -> VoxelGrid:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> VoxelGrid:
         """Copy to a device; the same grid where it is there already."""
         if self.device == torch.device(device):
             return self
+        return self._copied(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> VoxelGrid:
+        """Copy to memory that a GPU reads by itself."""
+        return self._copied(Tensor.pin_memory)
+
+    def _copied(self, copy: Callable[[Tensor], Tensor]) -> VoxelGrid:
         grid = VoxelGrid.__new__(VoxelGrid)
-        order = None if self._order is None else self._order.to(device)
-        grid._set(
-            self.coords.to(device), self.sorted_keys.to(device), order, self.stride, self.num_scenes
-        )
+        order = None if self._order is None else copy(self._order)
+        grid._set(copy(self.coords), copy(self.sorted_keys), order, self.stride, self.num_scenes)
         return grid
 
     def downsample(self, factor: int) -> VoxelGrid:

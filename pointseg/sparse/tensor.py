@@ -43,6 +43,11 @@ class SparseTensor:
         """Other features on the same grid."""
         return SparseTensor(feats, self.grid)
 
-    def to(self, device: torch.device | str) -> SparseTensor:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> SparseTensor:
         """Copy features and grid to a device."""
-        return SparseTensor(self.feats.to(device), self.grid.to(device))
+        feats = self.feats.to(device, non_blocking=non_blocking)
+        return SparseTensor(feats, self.grid.to(device, non_blocking))
+
+    def pin_memory(self) -> SparseTensor:
+        """Copy to memory that a GPU reads by itself."""
+        return SparseTensor(self.feats.pin_memory(), self.grid.pin_memory())

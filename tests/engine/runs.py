@@ -34,8 +34,8 @@ train:
   tensorboard: false
 """
 
-CLOCK = ("step_time_s", "scenes_per_s", "voxels_per_s")
-"""Keys of a metrics row that depend on the machine's speed."""
+CLOCK = ("step_time_s", "scenes_per_s", "voxels_per_s", "peak_memory_gib")
+"""Keys of a metrics row that depend on the machine and on what else it does."""
 
 
 def write_config(folder: Path, root: Path) -> Path:

@@ -119,7 +119,7 @@ def test_augmentation_is_for_training_only(tiny_config):
 
 
 def test_progress_on_a_terminal_and_elsewhere(tmp_path):
-    values = {"loss": 1.5, "lr": 0.1, "other": float("nan")}
+    values = {"loss": 1.5, "lr": 0.1, "other": float("nan"), "peak_memory_gib": 2.25}
     shown = []
     for terminal in (True, False):
         run = RunDirectory(tmp_path / str(terminal))
@@ -132,7 +132,7 @@ def test_progress_on_a_terminal_and_elsewhere(tmp_path):
         shown.append(console.export_text())
         assert metrics(run.path)[0]["other"] is None
     for text in shown:
-        assert "loss 1.5000" in text and "scenes/s" in text
+        assert "loss 1.5000" in text and "scenes/s" in text and "2.25 GiB" in text
         assert "mIoU 0.250 (single pass, raw points)" in text
     assert "5/10" in shown[0]
     assert "step  5/10" in shown[1] and "left" in shown[1]

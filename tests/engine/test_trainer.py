@@ -13,13 +13,15 @@ from rich.console import Console
 from torch import nn
 
 from pointseg.data import SCANNET20, SegBatch, VoxelScene, collate
+from pointseg.engine import step_numbers
 from pointseg.engine.checkpoint import Checkpoint, pack_label_map
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import LossConfig, SegmentationLoss
 from pointseg.engine.optimizers import OptimizerConfig, build_optimizer
 from pointseg.engine.run_directory import RunDirectory
 from pointseg.engine.schedules import ScheduleConfig
-from pointseg.engine.trainer import TrainConfig, Trainer, TrainingDiverged
+from pointseg.engine.step_numbers import TrainingDiverged
+from pointseg.engine.trainer import TrainConfig, Trainer
 from tests.engine.runs import metrics
 
 NUM_SCENES = 4
@@ -333,14 +335,34 @@ def test_the_average_of_the_model_is_what_is_evaluated(make_trainer):
     torch.testing.assert_close(trainer.average.module.linear.weight.detach(), expected)
 
 
-def test_divergence_stops_before_it_reaches_the_weights(make_trainer):
-    trainer = make_trainer(NetThatDiverges(), steps=3)
-    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+@pytest.mark.parametrize(
+    ("options", "found_after"),
+    [({}, 1), ({"log_every": 3}, 3), ({"save_every": 2, "log_every": 3}, 2)],
+    ids=str,
+)
+def test_divergence_stops_before_it_reaches_a_checkpoint(make_trainer, options, found_after):
+    """Found when the numbers are read, not later than where the state would be saved."""
+    trainer = make_trainer(NetThatDiverges(), steps=3, **options)
     with pytest.raises(TrainingDiverged, match=r"step 1: loss nan.*scene0.*optimizer\.lr"):
         run(trainer)
-    for key, value in trainer.model.state_dict().items():
-        assert torch.equal(value, before[key])
+    assert trainer.step == found_after
     assert not trainer.log.run.checkpoints.exists()
+
+
+def test_a_step_reads_nothing_from_the_device(make_trainer, monkeypatch):
+    """Numbers are read at logged steps: on a GPU every reading waits for all the work before it."""
+    readings = []
+    real = step_numbers.on_host
+
+    def counted(rows):
+        readings.append(len(rows))
+        return real(rows)
+
+    monkeypatch.setattr(step_numbers, "on_host", counted)
+    trainer = make_trainer(steps=6, log_every=3)
+    run(trainer)
+    # Three steps at once for divergence, then the row of the last; at the end nothing is left.
+    assert readings == [3, 2, 3, 2, 0]
 
 
 def test_a_step_without_valid_voxels_changes_nothing(make_trainer):

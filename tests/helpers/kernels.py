@@ -9,12 +9,11 @@ oracle, the goldens and the gradient checks that hold for the CPU kernels hold f
 from __future__ import annotations
 
 import functools
-import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -25,25 +24,22 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from pointseg import _native
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "csrc"))
+
+import native_build  # noqa: E402
+
 EMULATED = "pointseg_emulated"
+EMULATED_LIBRARY = "POINTSEG_EMULATED_LIBRARY"  # environment variable: another file to load
 KERNELS = ("cpu", "emulated", "cuda")
-
-
-def native_build() -> Any:
-    """The module csrc/native_build.py."""
-    if "native_build" not in sys.modules:
-        path = ROOT / "csrc" / "native_build.py"
-        spec = importlib.util.spec_from_file_location("native_build", path)
-        assert spec is not None and spec.loader is not None
-        sys.modules["native_build"] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules["native_build"]
 
 
 @functools.cache
 def load_emulated() -> None:
-    """Build what is out of date of the emulated kernels, and load them."""
-    library = native_build().build_emulated()
+    """Load the emulated kernels: the library that a variable names, or else the tree's own, brought
+    up to date.
+    """
+    chosen = os.environ.get(EMULATED_LIBRARY)
+    library = Path(chosen) if chosen else native_build.build_emulated()
     schemas = [s for s in torch._C._jit_get_all_schemas() if s.name.startswith("pointseg::")]
     definitions = torch.library.Library(EMULATED, "DEF")
     for schema in schemas:

@@ -1,10 +1,11 @@
 // Emulated GPU threads, which tests run kernels on where there is no GPU: see `executor.h`.
 //
-// The threads of a block are fibers of one processor thread; a barrier switches to the next one.
-// What a GPU leaves open is made to hurt: shared memory starts out as junk, copies arrive as late
-// as they may, and POINTSEG_EMULATED_ORDER=descending runs threads and blocks the other way round,
-// with other junk, so that a race gives other bits. Lanes or threads that do not meet at a barrier,
-// misaligned copies, and writes beyond shared memory throw std::logic_error.
+// The threads of a block are fibers of one processor thread; a barrier switches to the next one,
+// and a warp runs until it waits for the block. What a GPU leaves open is made to hurt: shared
+// memory starts out as junk, copies arrive as late as they may, and
+// POINTSEG_EMULATED_ORDER=descending runs threads and blocks the other way round, with other junk,
+// so that a race gives other bits. Lanes or threads that do not meet at a barrier, misaligned
+// copies, and writes beyond shared memory throw std::logic_error.
 #pragma once
 
 #include <bit>
@@ -48,7 +49,9 @@ class EmulatedBlock {
 
   static void start();
   void prepare(Fiber& fiber);
-  bool release(int num_threads);
+  void run_warp(int first, bool descending);
+  bool release_warp(int first);
+  bool release_block(int num_threads);
 
   std::vector<Fiber> fibers_;
   void* scheduler_ = nullptr;

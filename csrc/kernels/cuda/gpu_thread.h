@@ -90,7 +90,8 @@ class GpuThread {
   }
 };
 
-template <class Body>
+// kSharedBytes is here to stand in the kernel's name, where the resource report reads it.
+template <class Body, int64_t kSharedBytes>
 __global__ void __launch_bounds__(Body::kThreads, blocks_per_sm<Body>())
     run_on_gpu(const __grid_constant__ Body body) {
   GpuThread thread;
@@ -103,12 +104,13 @@ Status launch(const Body& body, Grid grid, Stream stream) {
   if (grid.blocks > 0x7fffffff || grid.parts > 0xffff) return cudaErrorInvalidConfiguration;
   constexpr int64_t kBytes = shared_bytes<Body>();
   if constexpr (kBytes > 48 * 1024) {
-    const Status status = cudaFuncSetAttribute(
-        run_on_gpu<Body>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kBytes));
+    const Status status =
+        cudaFuncSetAttribute(run_on_gpu<Body, kBytes>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(kBytes));
     if (status != kSuccess) return status;
   }
   const dim3 blocks(static_cast<unsigned>(grid.blocks), static_cast<unsigned>(grid.parts));
-  run_on_gpu<Body><<<blocks, Body::kThreads, kBytes, stream>>>(body);
+  run_on_gpu<Body, kBytes><<<blocks, Body::kThreads, kBytes, stream>>>(body);
   return cudaGetLastError();
 }
 

@@ -118,15 +118,25 @@ void EmulatedBlock::run(int num_threads, bool descending, void (*body)(void*, in
   context_ = context;
   error_.clear();
   for (int t = 0; t < num_threads; ++t) prepare(fibers_[t]);
-  for (bool alive = true; alive && error_.empty();) {
-    for (int i = 0; i < num_threads && error_.empty(); ++i) {
-      running_ = descending ? num_threads - 1 - i : i;
+  const int num_warps = num_threads / kWarp;
+  do {
+    for (int w = 0; w < num_warps && error_.empty(); ++w)
+      run_warp((descending ? num_warps - 1 - w : w) * kWarp, descending);
+  } while (error_.empty() && release_block(num_threads));
+  if (!error_.empty()) throw std::logic_error("emulated GPU: " + error_);
+}
+
+// Runs the warp of the thread `first` for as long as it needs no other: warps that meet at their
+// own barriers only are ordered by nothing, and must not look as if they were.
+void EmulatedBlock::run_warp(int first, bool descending) {
+  do {
+    for (int lane = 0; lane < kWarp; ++lane) {
+      running_ = first + (descending ? kWarp - 1 - lane : lane);
       if (fibers_[running_].barrier == Barrier::none)
         switch_stack(&scheduler_, fibers_[running_].stack_pointer);
+      if (!error_.empty()) return;
     }
-    alive = error_.empty() && release(num_threads);
-  }
-  if (!error_.empty()) throw std::logic_error("emulated GPU: " + error_);
+  } while (release_warp(first));
 }
 
 void EmulatedBlock::wait(Barrier barrier) {
@@ -135,28 +145,28 @@ void EmulatedBlock::wait(Barrier barrier) {
   switch_stack(&fiber.stack_pointer, scheduler_);
 }
 
-// Lets those go on that have all come to their barrier: warps first. False when all are done.
-bool EmulatedBlock::release(int num_threads) {
-  bool released = false;
+// Lets the lanes go on if all of them have come to a barrier of the warp.
+bool EmulatedBlock::release_warp(int first) {
+  const auto lanes = fibers_.begin() + first;
+  const auto waits = [](const Fiber& fiber) { return fiber.barrier == Barrier::warp; };
+  if (!std::all_of(lanes, lanes + kWarp, waits)) return false;
+  for (auto fiber = lanes; fiber != lanes + kWarp; ++fiber) fiber->barrier = Barrier::none;
+  return true;
+}
+
+// Lets all threads go on from a barrier of the block. False when they are done, or never will be.
+bool EmulatedBlock::release_block(int num_threads) {
   int num_done = 0, num_at_block = 0;
-  for (int first = 0; first < num_threads; first += kWarp) {
-    int at_warp = 0;
-    for (int t = first; t < first + kWarp; ++t) {
-      at_warp += fibers_[t].barrier == Barrier::warp;
-      num_at_block += fibers_[t].barrier == Barrier::block;
-      num_done += fibers_[t].barrier == Barrier::done;
-    }
-    if (at_warp < kWarp) continue;
-    for (int t = first; t < first + kWarp; ++t) fibers_[t].barrier = Barrier::none;
-    released = true;
+  for (int t = 0; t < num_threads; ++t) {
+    num_at_block += fibers_[t].barrier == Barrier::block;
+    num_done += fibers_[t].barrier == Barrier::done;
   }
   if (num_done == num_threads) return false;
-  if (released) return true;
   if (num_at_block < num_threads) {
     error_ = "of " + std::to_string(num_threads) + " threads " + std::to_string(num_at_block) +
              " wait for the block, " + std::to_string(num_done) +
              " have returned, and the others wait for lanes that do not come";
-    return true;
+    return false;
   }
   for (int t = 0; t < num_threads; ++t) fibers_[t].barrier = Barrier::none;
   return true;

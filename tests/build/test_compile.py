@@ -1,35 +1,14 @@
-"""The build: which compiler, what is compiled again, and what the libraries hold."""
+"""The build: which compiler, what is compiled again, and with which instruction sets."""
 
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import stat
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "csrc"))
-
-import native_build  # noqa: E402
-
-CPU_LIBRARY = ROOT / "pointseg" / "_C.so"
-CUDA_LIBRARY = ROOT / "pointseg" / "_C_cuda.so"
-
-needs_checkout_build = pytest.mark.skipif(
-    not CPU_LIBRARY.is_file(), reason="the libraries are not built in this checkout"
-)
-needs_cuda_library = pytest.mark.skipif(
-    not CUDA_LIBRARY.is_file(), reason="the CUDA library is not built (no nvcc)"
-)
-needs_binutils = pytest.mark.skipif(
-    not (shutil.which("nm") and shutil.which("objdump")), reason="binutils are not installed"
-)
+from tests.helpers.kernels import native_build
 
 
 def fake_nvcc(folder: Path) -> Path:
@@ -124,20 +103,6 @@ def test_compiler_error_names_the_file(unit: Path) -> None:
     assert native_build.out_of_date(item)
 
 
-PTXAS = """ptxas info    : Compiling entry function '{kernel}' for 'sm_90'
-ptxas info    : Function properties for {kernel}
-    0 bytes stack frame, {spilled} bytes spill stores, {spilled} bytes spill loads
-"""
-
-
-def test_spilling_kernel_fails_the_build(unit: Path) -> None:
-    item = make_object(unit)
-    native_build.check_spills(item, PTXAS.format(kernel="good", spilled=0))
-    report = PTXAS.format(kernel="good", spilled=0) + PTXAS.format(kernel="greedy", spilled=24)
-    with pytest.raises(native_build.BuildError, match="kernel greedy spills registers"):
-        native_build.check_spills(item, report)
-
-
 def test_x86_sources_are_compiled_per_instruction_set() -> None:
     objects = native_build.cpu_objects(Path("include"))
     ranks = [item.rank for item in objects]
@@ -151,63 +116,3 @@ def test_x86_sources_are_compiled_per_instruction_set() -> None:
             continue
         assert isas == (["baseline", "avx2", "avx512"] if native_build.is_x86() else ["baseline"])
         assert source.name.endswith("_isa.cpp")
-
-
-def undefined_symbols(library: Path) -> list[str]:
-    done = subprocess.run(
-        ["nm", "-D", "--undefined-only", str(library)], capture_output=True, text=True, check=True
-    )
-    return [line.split()[-1] for line in done.stdout.splitlines()]
-
-
-@needs_checkout_build
-@needs_binutils
-@pytest.mark.parametrize(
-    "library", [CPU_LIBRARY, pytest.param(CUDA_LIBRARY, marks=needs_cuda_library)], ids=str
-)
-def test_library_keeps_to_the_stable_abi(library: Path) -> None:
-    symbols = undefined_symbols(library)
-    assert not [name for name in symbols if name.startswith(("Py", "_Py"))]
-    assert not [name for name in symbols if re.match(r"_ZN?K?(2at|3c10|5torch|6caffe2)", name)]
-    assert [name for name in symbols if name.startswith(("aoti_torch_", "torch_"))]
-
-
-@needs_checkout_build
-@needs_binutils
-@pytest.mark.skipif(not native_build.is_x86(), reason="not an x86-64 machine")
-def test_wide_registers_stay_in_their_namespace() -> None:
-    """Shared code must run everywhere: only a set's own namespace may use its registers."""
-    done = subprocess.run(
-        ["objdump", "--disassemble", "--demangle", "--no-show-raw-insn", str(CPU_LIBRARY)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    function, strays = "", set()
-    for line in done.stdout.splitlines():
-        if header := re.match(r"[0-9a-f]+ <(.*)>:$", line):
-            function = header.group(1)
-        elif ("%zmm" in line and "avx512" not in function) or (
-            "%ymm" in line and not re.search("avx512|avx2", function)
-        ):
-            strays.add(function)
-    assert not strays
-
-
-@needs_checkout_build
-def test_wheel_serves_every_python(tmp_path: Path) -> None:
-    environment = {**os.environ, "POINTSEG_CUDA": "0"}
-    subprocess.run(
-        [sys.executable, "setup.py", "-q", "build", "-b", str(tmp_path / "build")]
-        + ["bdist_wheel", "-d", str(tmp_path), "-b", str(tmp_path / "wheel")],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        check=True,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    assert re.fullmatch(r"pointseg-[\d.]+-py3-none-linux_\w+\.whl", wheel.name)
-    names = zipfile.ZipFile(wheel).namelist()
-    assert "pointseg/_C.so" in names
-    assert "pointseg/ops/__init__.py" in names
-    assert not [name for name in names if name.startswith(("tests/", "csrc/", "tools/"))]
