@@ -39,6 +39,11 @@ class Mutation:
 
 VOXELIZE = "tests/ops/test_voxelize.py -k emulated"
 EXECUTOR = "tests/ops/test_executor.py -k emulated"
+KERNEL_MAP = "tests/ops/test_kernel_map.py -k emulated"
+ROW_LISTS = "tests/ops/test_row_lists.py -k emulated"
+CONV = "tests/ops/test_conv_algorithms.py -k emulated"
+WEIGHT_GRAD = "tests/ops/test_conv_weight_grad.py -k emulated"
+EVERY_OP = "tests/ops/test_every_op.py -k 'emulated and {}'"
 
 MUTATIONS = (
     Mutation(
@@ -61,6 +66,76 @@ MUTATIONS = (
         "num_blocks_for(num_rows, VoxelKeys::kThreads)",
         "num_rows / VoxelKeys::kThreads",
         VOXELIZE,
+    ),
+    Mutation(
+        "kernel map: the highest tap of a column is not looked for",
+        "kernels/cuda/kernel_map.cu",
+        "keys[p] - low <= span",
+        "keys[p] - low < span",
+        KERNEL_MAP,
+    ),
+    Mutation(
+        "kernel map: a pair goes one place too far in its group",
+        "kernels/cuda/kernel_map.cu",
+        "t.shuffle(next, tap) + std::popcount(bits & below)",
+        "t.shuffle(next, tap) + std::popcount(bits & (below << 1 | 1))",
+        KERNEL_MAP,
+    ),
+    Mutation(
+        "search: the key before the place that was guessed is not looked at",
+        "kernels/cuda/search.h",
+        "keys[begin + step - 1] < key",
+        "keys[begin + step] <= key",
+        KERNEL_MAP,
+    ),
+    Mutation(
+        "row lists: of more than 64 taps the first ones are walked again",
+        "kernels/cuda/row_lists.cu",
+        "if (tap % kAhead == 0) load_bounds",
+        "if (tap == 0) load_bounds",
+        ROW_LISTS,
+    ),
+    Mutation(
+        "convolution: neighbours of the upper half of a tile do not count as present",
+        "kernels/cuda/conv_tile.h",
+        "row[t.lane()] >= 0 || row[t.lane() + kWarp] >= 0",
+        "row[t.lane()] >= 0 || row[t.lane()] >= 0",
+        CONV,
+    ),
+    Mutation(
+        "convolution: the last step of a tile is left out if it is not full",
+        "kernels/cuda/conv_tile.h",
+        "(found * per_tap + kStepPieces - 1) / kStepPieces",
+        "(found * per_tap) / kStepPieces",
+        CONV,
+    ),
+    Mutation(
+        "convolution: a step is multiplied before its copies have arrived",
+        "kernels/cuda/conv_tile.h",
+        "t.template wait<kStages - 2>();",
+        "t.template wait<kStages - 1>();",
+        CONV,
+    ),
+    Mutation(
+        "gradient of weights: slices share a block of rows",
+        "kernels/cuda/weight_grad_tile.h",
+        "segment_of((slice + 1) * map.num_blocks / args.num_slices)",
+        "segment_of((slice + 1) * map.num_blocks / args.num_slices + 1)",
+        WEIGHT_GRAD,
+    ),
+    Mutation(
+        "attention: a head chooses by the head after it",
+        "kernels/cuda/codebook_attention.cu",
+        "const HeadChoice<T, V> choice{args.choice, vector / vectors_of_head};",
+        "const HeadChoice<T, V> choice{args.choice, (vector + 1) / vectors_of_head};",
+        EVERY_OP.format("codebook_attention"),
+    ),
+    Mutation(
+        "depthwise and codebook weights: a tile's neighbours are one row off",
+        "kernels/cuda/tap_sums.cu",
+        "shared.neighbors[tap][row] = lists.neighbors[pair];",
+        "shared.neighbors[tap][row ^ 1] = lists.neighbors[pair];",
+        EVERY_OP.format("depthwise"),
     ),
     Mutation(
         "executor: the second pair of rows of an A fragment is the first",

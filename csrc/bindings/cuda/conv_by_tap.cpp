@@ -49,7 +49,7 @@ Tensor conv_by_tap(const Tensor& feats, const Tensor& weight, const std::optiona
                     torch::stable::select(weights, 0, piece.tap),
                     torch::stable::narrow(products, 0, piece.begin, piece.count));
       const bool last = i + 1 == chunks.size();
-      const cuda::TapSums<T> args{cptr<S>(products),
+      const cuda::ProductSums<T> args{cptr<S>(products),
                                   cptr<int32_t>(places),
                                   chunk.num_taps,
                                   num_out,

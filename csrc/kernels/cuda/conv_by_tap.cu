@@ -126,7 +126,7 @@ struct PlacesByTap {
 template <typename T, int kVec>
 struct SumByTap {
   static constexpr int kThreads = kRowThreads;
-  TapSums<T> of;
+  ProductSums<T> of;
   int lanes;
 
   template <class Thread>
@@ -184,7 +184,7 @@ Status launch_gather(const TapChunk& chunk, const int32_t* rows, const T* from, 
 }
 
 template <typename T, int kVec>
-Status launch_sum(const TapSums<T>& sums, Stream stream) {
+Status launch_sum(const ProductSums<T>& sums, Stream stream) {
   const int lanes = lanes_for(num_blocks_for(sums.channels, kVec));
   return launch(SumByTap<T, kVec>{sums, lanes}, num_blocks_for(sums.num_out, kRowThreads / lanes),
                 stream);
@@ -211,7 +211,7 @@ Status places_by_tap(const TapChunk& chunk, int64_t num_out, int32_t* places, St
 }
 
 template <typename T>
-Status sum_by_tap(const TapSums<T>& sums, Stream stream) {
+Status sum_by_tap(const ProductSums<T>& sums, Stream stream) {
   constexpr int kVec = 16 / sizeof(Sum<T>);
   return sums.channels % kVec == 0 ? launch_sum<T, kVec>(sums, stream)
                                    : launch_sum<T, 1>(sums, stream);
@@ -220,7 +220,7 @@ Status sum_by_tap(const TapSums<T>& sums, Stream stream) {
 #define POINTSEG_INSTANTIATE(T)                                                                 \
   template Status gather_by_tap<T>(const TapChunk&, const int32_t*, const T*, int64_t, Sum<T>*, \
                                    Stream);                                                     \
-  template Status sum_by_tap<T>(const TapSums<T>&, Stream);
+  template Status sum_by_tap<T>(const ProductSums<T>&, Stream);
 POINTSEG_INSTANTIATE(float)
 POINTSEG_INSTANTIATE(double)
 POINTSEG_INSTANTIATE(Half)

@@ -38,7 +38,7 @@ Status places_by_tap(const TapChunk& chunk, int64_t num_out, int32_t* places, St
 
 // What one chunk adds to the sum of every output row, in tap order.
 template <typename T>
-struct TapSums {
+struct ProductSums {
   const Sum<T>* products;  // [places of the chunk, channels]
   const int32_t* places;   // [num_taps, num_out]
   int64_t num_taps;
@@ -53,6 +53,6 @@ struct TapSums {
 };
 
 template <typename T>
-Status sum_by_tap(const TapSums<T>& sums, Stream stream);
+Status sum_by_tap(const ProductSums<T>& sums, Stream stream);
 
 }  // namespace pointseg::cuda
