@@ -7,7 +7,7 @@ Contract
   falls into.
 * The map of a cube of size s from stride t to stride s * t needs no search: every fine voxel lies
   at one tap of its parent. Its groups are those of `kernel_map`.
-* The result is the same for any number of threads. No voxels give none.
+* The result is the same on every device, for any number of threads. No voxels give none.
 """
 
 from __future__ import annotations

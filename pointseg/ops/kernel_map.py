@@ -8,7 +8,7 @@ Contract
   row o are in block o // 2048. Each group is in key order of the output, and in it no output row
   comes twice.
 * Both grids hold unique voxels. Either may be empty. Offsets reach at most 1,024 voxels.
-* The result is the same for any number of threads.
+* The result is the same on every device, for any number of threads.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Contract
 * ``taps[row_starts[o]:row_starts[o + 1]]`` are the taps at which output row o has a neighbour,
   ascending, and ``neighbors`` the input rows there: the pairs of a kernel map, sorted by output
   row.
-* The result is the same for any number of threads. No pairs give empty lists.
+* The result is the same on every device, for any number of threads. No pairs give empty lists.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Contract
 * Coordinates must lie in +-63,488 voxels and batches in 0..4095; beyond that is an error, never a
   wrap.
 * Integers in, integers out: nothing here is differentiable but the mean of `voxel_reduce`.
-* The result is the same for any number of threads. No points give no voxels.
+* The result is the same on every device, for any number of threads. No points give no voxels.
 """
 
 from __future__ import annotations

@@ -207,6 +207,18 @@ def test_same_bits_for_any_number_of_threads() -> None:
             assert torch.equal(ours, first)
 
 
+def test_more_taps_in_a_column_than_a_warp_has_lanes() -> None:
+    coords = scenes.random_voxels(300, 9)
+    line = torch.tensor([[0, 1, 2, z] for z in range(-60, 60)], dtype=torch.int32)
+    grid = VoxelGrid(torch.unique(torch.cat([coords, line]), dim=0).flip(0))
+    spec = KernelSpec(67, shape="cross")
+    offsets = torch.tensor(spec.offsets)
+    deltas = offsets[:, 0] * 2**34 + offsets[:, 1] * 2**17 + offsets[:, 2]
+    place = kernel_map_reference(grid.sorted_keys, ops.voxel_keys(grid.coords), deltas)
+    table = torch.where(place >= 0, grid.order.long()[place.clamp(min=0)], -1)
+    assert torch.equal(grid.kernel_map(spec).neighbors().long(), table)
+
+
 # -------------------------------------------------------------------------------------- grids
 
 

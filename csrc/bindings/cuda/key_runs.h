@@ -35,6 +35,8 @@ class KeyRuns {
 
   // On the device: how many runs there are.
   const int64_t* num_runs() const { return cptr<int64_t>(sums_) + sums_.size(0) - 1; }
+
+  // Writes what is wanted of the runs.
   void fill(const cuda::RunArrays& arrays, const OnDevice& device) const {
     check_launch(cuda::fill_runs(cptr<int64_t>(sorted_.keys), cptr<int32_t>(sorted_.values),
                                  cptr<int64_t>(sums_), size_, arrays, device.stream()),

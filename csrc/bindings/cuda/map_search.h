@@ -47,7 +47,6 @@ class PairSearch {
     exclusive_sum(begins_, op, device);
   }
 
-  int64_t num_taps() const { return num_taps_; }
   // On the device: how many pairs there are.
   const int64_t* num_pairs() const { return cptr<int64_t>(begins_) + begins_.size(0) - 1; }
   // Writes to the device the pairs of every tap.

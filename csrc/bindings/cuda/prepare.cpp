@@ -7,7 +7,9 @@
 // downsample, kernel_map, downsample_map and swap_kernel_map give, one by one.
 //
 // The caller is pointseg/sparse/prepare.py, the schema is in bindings/cpu/prepare.cpp.
+#include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "../order.h"
 #include "key_runs.h"
@@ -71,76 +73,116 @@ struct Voxels {
   std::optional<KeyRuns> runs;  // of the parent's voxels
 };
 
+class Preparation {
+ public:
+  Preparation(const Tensor& keys, const std::optional<Tensor>& order,
+              std::vector<CoarserGrid> grids, std::vector<PlannedMap> maps, const OnDevice& device)
+      : keys_(keys),
+        order_(order),
+        grids_(std::move(grids)),
+        maps_(std::move(maps)),
+        device_(device),
+        num_sizes_(static_cast<int64_t>(grids_.size())) {
+    for (const PlannedMap& map : maps_) num_sizes_ += map.num_taps();
+    sizes_ = zeros(keys_, {num_sizes_}, ScalarType::Long);
+  }
+
+  // The first step.
+  void find_sizes() {
+    int64_t* size = mptr<int64_t>(sizes_);
+    voxels_.push_back({keys_, num_finest(), std::nullopt});
+    for (const CoarserGrid& grid : grids_) find_voxels(grid, size++);
+    places_ = group_places(order_, kOp, device_);
+    for (const PlannedMap& map : maps_) {
+      const int32_t* places = map.out == 0 && places_ ? cptr<int32_t>(*places_) : nullptr;
+      searches_.emplace_back(keys_, sorted(map.in), sorted(map.out), places, map.offsets, kOp,
+                             device_);
+      searches_.back().tap_pairs(size, device_);
+      size += map.num_taps();
+    }
+  }
+
+  // The second step. Of every coarser grid coords, keys, parents; of every map tap_pairs on the
+  // host, in_rows, out_rows, segments, and the last three swapped where they are wanted.
+  std::vector<Tensor> write() {
+    known_ = read_back(cptr<int64_t>(sizes_), num_sizes_, device_);
+    for (size_t grid = 1; grid < voxels_.size(); ++grid) write_grid(static_cast<int64_t>(grid));
+    const int64_t* pairs = known_.data() + grids_.size();
+    for (size_t map = 0; map < maps_.size(); ++map) {
+      write_map(maps_[map], searches_[map], pairs);
+      pairs += maps_[map].num_taps();
+    }
+    return std::move(arrays_);
+  }
+
+ private:
+  int64_t num_finest() const { return keys_.size(0); }
+  int64_t num_voxels(int64_t grid) const { return grid == 0 ? num_finest() : known_[grid - 1]; }
+
+  void find_voxels(const CoarserGrid& grid, int64_t* size) {
+    const Voxels& parent = voxels_[grid.parent];
+    KeyRuns runs = KeyRuns::of_coarser(parent.keys, parent.size, grid.stride, kOp, device_);
+    Tensor keys = empty(keys_, {num_finest()}, ScalarType::Long);
+    runs.fill({.keys = mptr<int64_t>(keys), .num_runs = size}, device_);
+    voxels_.push_back({keys, {num_finest(), size}, runs});
+  }
+
+  cuda::SortedVoxels sorted(int64_t grid) const {
+    const int32_t* rows = grid == 0 && order_ ? cptr<int32_t>(*order_) : nullptr;
+    return {cptr<int64_t>(voxels_[grid].keys), rows, voxels_[grid].size};
+  }
+
+  void write_grid(int64_t grid) {
+    const int64_t parent = grids_[grid - 1].parent;
+    Tensor coords = empty(keys_, {num_voxels(grid), 4}, ScalarType::Int);
+    Tensor keys = empty(keys_, {num_voxels(grid)}, ScalarType::Long);
+    Tensor parents = empty(keys_, {num_voxels(parent)}, ScalarType::Int);
+    voxels_[grid].runs->fill({.keys = mptr<int64_t>(keys),
+                              .coords = mptr<int32_t>(coords),
+                              .parents = mptr<int32_t>(parents)},
+                             device_);
+    arrays_.insert(arrays_.end(), {coords, keys, parents});
+  }
+
+  void write_map(const PlannedMap& plan, const PairSearch& search, const int64_t* pairs) {
+    Tensor tap_pairs = torch::stable::empty({plan.num_taps()}, ScalarType::Long);
+    std::copy(pairs, pairs + plan.num_taps(), mptr<int64_t>(tap_pairs));
+    const int64_t num_pairs = std::accumulate(pairs, pairs + plan.num_taps(), int64_t{0});
+    const MapArrays map = search.fill(num_voxels(plan.out), num_pairs, device_);
+    arrays_.insert(arrays_.end(), {tap_pairs, map.in_rows, map.out_rows, map.segments});
+    if (!plan.swapped) return;
+    const MapArrays swapped =
+        swap_map(map.in_rows, map.out_rows, map.segments, num_voxels(plan.in), kOp, device_);
+    arrays_.insert(arrays_.end(), {swapped.in_rows, swapped.out_rows, swapped.segments});
+  }
+
+  Tensor keys_;
+  std::optional<Tensor> order_;
+  std::vector<CoarserGrid> grids_;
+  std::vector<PlannedMap> maps_;
+  const OnDevice& device_;
+
+  int64_t num_sizes_;
+  Tensor sizes_;  // on the device: voxels of each coarser grid, then pairs of each tap of each map
+  std::vector<Voxels> voxels_;
+  std::optional<Tensor> places_;
+  std::vector<PairSearch> searches_;
+
+  std::vector<int64_t> known_;  // the sizes, on the host
+  std::vector<Tensor> arrays_;
+};
+
 std::vector<Tensor> prepare_geometry(const Tensor& keys, const std::optional<Tensor>& order,
                                      const std::vector<int64_t>& grids,
                                      const std::vector<int64_t>& maps) {
   check_matrix(keys, "keys", 1, ScalarType::Long);
   check_order(order, "order", keys.size(0));
-  const std::vector<CoarserGrid> coarser = coarser_grids(grids);
-  const auto num_coarser = static_cast<int64_t>(coarser.size());
-  const std::vector<PlannedMap> planned = planned_maps(maps, num_coarser + 1);
+  std::vector<CoarserGrid> coarser = coarser_grids(grids);
+  std::vector<PlannedMap> planned = planned_maps(maps, static_cast<int64_t>(coarser.size()) + 1);
   const OnDevice device(keys);
-  const int64_t bound = keys.size(0);
-
-  // Voxels of each coarser grid, then pairs of each tap of each map.
-  int64_t num_sizes = num_coarser;
-  for (const PlannedMap& map : planned) num_sizes += map.num_taps();
-  Tensor sizes = zeros(keys, {num_sizes}, ScalarType::Long);
-  int64_t* size = mptr<int64_t>(sizes);
-
-  std::vector<Voxels> voxels{{keys, bound, std::nullopt}};
-  for (const CoarserGrid& grid : coarser) {
-    const Voxels& parent = voxels[grid.parent];
-    KeyRuns runs = KeyRuns::of_coarser(parent.keys, parent.size, grid.stride, kOp, device);
-    Tensor coarse_keys = empty(keys, {bound}, ScalarType::Long);
-    runs.fill({.keys = mptr<int64_t>(coarse_keys), .num_runs = size}, device);
-    voxels.push_back({coarse_keys, {bound, size}, runs});
-    ++size;
-  }
-
-  const std::optional<Tensor> places = group_places(order, kOp, device);
-  const auto sorted = [&](int64_t grid) {
-    const int32_t* rows = grid == 0 && order ? cptr<int32_t>(*order) : nullptr;
-    return cuda::SortedVoxels{cptr<int64_t>(voxels[grid].keys), rows, voxels[grid].size};
-  };
-  std::vector<PairSearch> searches;
-  for (const PlannedMap& map : planned) {
-    const int32_t* out_places = map.out == 0 && places ? cptr<int32_t>(*places) : nullptr;
-    searches.emplace_back(keys, sorted(map.in), sorted(map.out), out_places, map.offsets, kOp,
-                          device);
-    searches.back().tap_pairs(size, device);
-    size += map.num_taps();
-  }
-
-  const std::vector<int64_t> known = read_back(cptr<int64_t>(sizes), num_sizes, device);
-  const auto num_voxels = [&](int64_t grid) { return grid == 0 ? bound : known[grid - 1]; };
-
-  std::vector<Tensor> arrays;
-  for (int64_t grid = 1; grid <= num_coarser; ++grid) {
-    Tensor coords = empty(keys, {num_voxels(grid), 4}, ScalarType::Int);
-    Tensor exact_keys = empty(keys, {num_voxels(grid)}, ScalarType::Long);
-    Tensor parents = empty(keys, {num_voxels(coarser[grid - 1].parent)}, ScalarType::Int);
-    voxels[grid].runs->fill({.keys = mptr<int64_t>(exact_keys),
-                             .coords = mptr<int32_t>(coords),
-                             .parents = mptr<int32_t>(parents)},
-                            device);
-    arrays.insert(arrays.end(), {coords, exact_keys, parents});
-  }
-  auto pairs = known.begin() + num_coarser;
-  for (size_t i = 0; i < planned.size(); ++i) {
-    const PlannedMap& plan = planned[i];
-    Tensor tap_pairs = torch::stable::empty({plan.num_taps()}, ScalarType::Long);
-    std::copy(pairs, pairs + plan.num_taps(), mptr<int64_t>(tap_pairs));
-    const int64_t num_pairs = std::accumulate(pairs, pairs + plan.num_taps(), int64_t{0});
-    pairs += plan.num_taps();
-    const MapArrays map = searches[i].fill(num_voxels(plan.out), num_pairs, device);
-    arrays.insert(arrays.end(), {tap_pairs, map.in_rows, map.out_rows, map.segments});
-    if (!plan.swapped) continue;
-    const MapArrays swapped =
-        swap_map(map.in_rows, map.out_rows, map.segments, num_voxels(plan.in), kOp, device);
-    arrays.insert(arrays.end(), {swapped.in_rows, swapped.out_rows, swapped.segments});
-  }
-  return arrays;
+  Preparation preparation(keys, order, std::move(coarser), std::move(planned), device);
+  preparation.find_sizes();
+  return preparation.write();
 }
 
 POINTSEG_CUDA_OPS(m) { m.impl("prepare_geometry", TORCH_BOX(&prepare_geometry)); }

@@ -2,8 +2,9 @@
 // contract in pointseg/ops/voxelize.py.
 #include "../../kernels/cuda/voxelize.h"
 
+#include <array>
+
 #include "../key_range.h"
-#include "common.h"
 #include "key_runs.h"
 
 namespace pointseg {
