@@ -30,12 +30,9 @@ struct RegionLists : RowLists {
 template <class Visit>
 POINTSEG_HD int64_t visit_entry(const RegionLists& lists, int64_t entry, int64_t pair, int64_t end,
                                 const Visit& visit) {
-  for (; pair < end; ++pair) {
-    // The neighbour is loaded before it is known to be needed: on a GPU, all at once.
-    const int32_t tap = lists.taps[pair], neighbor = lists.neighbors[pair];
-    if (tap >= lists.entry_ends[entry]) break;
-    const int32_t weight_row = lists.weight_rows[tap];
-    if (weight_row >= 0) visit(int64_t{weight_row}, int64_t{neighbor});
+  for (; pair < end && lists.taps[pair] < lists.entry_ends[entry]; ++pair) {
+    const int32_t weight_row = lists.weight_rows[lists.taps[pair]];
+    if (weight_row >= 0) visit(int64_t{weight_row}, int64_t{lists.neighbors[pair]});
   }
   return pair;
 }

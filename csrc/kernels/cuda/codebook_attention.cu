@@ -35,7 +35,7 @@ template <bool kMirrored, typename T>
 Status attend_all(const AttentionArgs<T>& args, T* out, Stream stream) {
   const int64_t width = args.channels / args.choice.heads;
   return with_lanes<T>(
-      width,
+      width, args.num_weight_rows,
       [&]<int V>() {
         return launch_over_rows(Attend<T, V, kMirrored>{args, width / V, out}, args.weight,
                                 args.num_weight_rows, args.channels, args.lists.num_rows, stream);
@@ -65,7 +65,7 @@ struct ChoiceGrad {
     const auto vectors =
         static_cast<int>(std::min(plan.slice_vectors, plan.vectors - first_vector));
     const SliceWeights<S, V> weights =
-        stage<V>(t, args.weight, args.num_weight_rows, plan, first_vector, vectors);
+        stage<V, false>(t, args.weight, args.num_weight_rows, plan, first_vector, vectors);
     const int64_t first_row = t.block() * plan.rows_of_block;
     const int64_t rows = std::min(plan.rows_of_block, args.lists.num_rows - first_row);
     const int heads = vectors / vectors_of_head, teams = kThreads / team;
@@ -120,7 +120,7 @@ Status codebook_attention_choice_grad(const AttentionArgs<T>& args, const T* gra
                                       void* grad_choice, Stream stream) {
   const int64_t heads = args.choice.heads, width = args.channels / heads;
   return with_lanes<T>(
-      width,
+      width, 0,
       [&]<int V>() {
         const int64_t vectors = width / V;
         const RowPlan plan = plan_rows(args.lists.num_rows, args.num_weight_rows, vectors, heads,

@@ -52,7 +52,7 @@ struct QueriesGrad {
 template <template <typename, int> class Op, typename T>
 Status over_heads(const LogitsArgs<T>& args, T* to, Stream stream) {
   return with_lanes<T>(
-      args.heads,
+      args.heads, args.num_weight_rows,
       [&]<int V>() {
         return launch_over_rows(Op<T, V>{args, to}, args.scale, args.num_weight_rows, args.heads,
                                 args.lists.num_rows, stream);

@@ -30,7 +30,7 @@ template <typename T>
 Status depthwise_conv(const T* in, const Sum<T>* weight, T* out, int64_t channels, int64_t num_taps,
                       const RowLists& lists, Stream stream) {
   return with_lanes<T>(
-      channels,
+      channels, num_taps,
       [&]<int V>() {
         return launch_over_rows(Convolve<T, V>{in, out, channels, lists}, weight, num_taps,
                                 channels, lists.num_rows, stream);

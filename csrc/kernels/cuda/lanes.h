@@ -105,13 +105,20 @@ bool aligned_for(int width, const T* first) {
   return reinterpret_cast<uintptr_t>(first) % bytes == 0;
 }
 
+// What a block keeps of weights: eight blocks of an SM have as much, and threads enough to have
+// many loads under way.
+constexpr int64_t kStagedBytes = 24 * 1024;
+
 // run.template operator()<V>() with the most lanes that a thread can take: V divides `channels`
-// (those of a head, where lanes may not be of two), and every address is aligned for V elements.
+// (those of a head, where lanes may not be of two), every address is aligned for V elements, and a
+// block can keep V channels of as many weight rows as have to be kept.
 template <typename T, class Run, class... Pointers>
-Status with_lanes(int64_t channels, const Run& run, const Pointers*... pointers) {
+Status with_lanes(int64_t channels, int64_t kept_rows, const Run& run,
+                  const Pointers*... pointers) {
   constexpr int kFull = 16 / sizeof(T);
   const auto fits = [&](int width) {
-    return channels % width == 0 && (aligned_for(width, pointers) && ...);
+    return channels % width == 0 && (aligned_for(width, pointers) && ...) &&
+           kept_rows * width * static_cast<int64_t>(sizeof(Sum<T>)) <= kStagedBytes;
   };
   if (fits(kFull)) return run.template operator()<kFull>();
   if constexpr (kFull > 4)

@@ -1,7 +1,7 @@
 // Kernels whose threads gather rows and multiply them by weights [weight rows, channels] that a
 // block keeps in shared memory. The second dimension of the grid cuts the channels into slices, so
-// that the weights of a slice fit; those of a single vector of channels that do not are read where
-// they are.
+// that the weights of a slice fit. Those of a unit that must not be cut, and do not fit, are read
+// where they are.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +10,6 @@
 
 namespace pointseg::cuda {
 
-// Eight blocks of an SM hold as many: enough threads to have 16 bytes of each under way.
-constexpr int64_t kStagedBytes = 24 * 1024;
 constexpr int kRowThreads = 256;
 
 // How channels and rows are cut. A unit is what must not be cut: some vectors of V channels.
@@ -70,14 +68,15 @@ struct alignas(16) StagedWeights {
   S weight[kStagedBytes / sizeof(S)];
 };
 
-// The part of `weight` that begins at vector `first_vector`; ends with a barrier.
-template <int V, typename S, class Thread>
+// The part of `weight` that begins at vector `first_vector`; ends with a barrier. `kFits`: it is
+// known to fit, so that the compiler knows which memory it is in.
+template <int V, bool kFits, typename S, class Thread>
 POINTSEG_DEVICE SliceWeights<S, V> stage(Thread& t, const S* weight, int64_t weight_rows,
                                          const RowPlan& plan, int64_t first_vector,
                                          int64_t vectors) {
   constexpr int kPiece = WeightLanes<S, V>::kPiece;
   const int64_t channels = plan.vectors * V;
-  if (!plan.staged) return {weight + first_vector * V, channels, V, kPiece};
+  if (!kFits && !plan.staged) return {weight + first_vector * V, channels, V, kPiece};
   S* staged = t.template shared<StagedWeights<S>>().weight;
   const int width = static_cast<int>(vectors) * V;
   const int size = static_cast<int>(weight_rows) * width;
@@ -112,7 +111,7 @@ struct OverRows {
     const auto vectors =
         static_cast<int>(std::min(plan.slice_vectors, plan.vectors - first_vector));
     const SliceWeights<S, V> weights =
-        stage<V>(t, weight, weight_rows, plan, first_vector, vectors);
+        stage<V, (V > 1)>(t, weight, weight_rows, plan, first_vector, vectors);
     const int64_t first_row = t.block() * plan.rows_of_block;
     const auto rows = static_cast<int>(std::min(plan.rows_of_block, num_rows - first_row));
     for (int i = t.thread(); i < rows * vectors; i += kThreads) {
@@ -122,7 +121,7 @@ struct OverRows {
   }
 };
 
-// `channels` is a multiple of the op's lanes.
+// The lanes of the op have been chosen by `with_lanes`, with these weight rows to be kept.
 template <class Op>
 Status launch_over_rows(const Op& op, const typename Op::S* weight, int64_t weight_rows,
                         int64_t channels, int64_t num_rows, Stream stream) {

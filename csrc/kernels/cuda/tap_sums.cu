@@ -183,7 +183,7 @@ Status add_by_tap(const TapSums<T>& sums, Sum<T>* buffers, Sum<T>* grad_weight, 
                          num_blocks_for(sums.num_weight_rows, chunks), width / kLanes, buffers},
                   Grid{slices, channel_slices * chunks}, stream);
   };
-  const Status status = with_lanes<T>(width, run, sums.values, sums.grads);
+  const Status status = with_lanes<T>(width, 0, run, sums.values, sums.grads);
   if (status != kSuccess) return status;
   return launch(AddSlices<Sum<T>>{buffers, slices, size, grad_weight}, num_blocks_for(size, kWarp),
                 stream);
