@@ -6,13 +6,15 @@ Contract
   weight[k]``. An output voxel without neighbours is `bias`, or zero.
 * float32 and float64 compute in their own precision; float16 and bfloat16 are storage: products
   and sums are float32 and are rounded once, at the end. Beside bfloat16 features float32 weights
-  are rounded to bfloat16 first. Processors with products of bfloat16 (AVX512_BF16) use them, which
-  takes numbers below 1.2e-38 for zero.
+  are rounded to bfloat16 first; on CUDA beside float16 features to float16. Processors with
+  products of bfloat16 (AVX512_BF16) use them, which takes numbers below 1.2e-38 for zero.
 * Differentiable once in feats, weight and bias. The gradient of `feats` is the convolution over the
   swapped map with the transposed weights; that of `weight` sums over pairs in map order.
 * Deterministic, forward and backward: the same bits for any number of threads.
 * Memory beyond inputs and outputs: the packed weights, and for their gradient up to 16 partial sums
-  of it, at most a quarter of what the rows take. Never a buffer of pairs x channels.
+  of it, at most a quarter of what the rows take. Never a buffer of pairs x channels, but on CUDA
+  by tap, where rows and products of 256 MiB are held at a time, a table of at most as much, and
+  float32 sums of 16-bit results. Partial sums of the gradient of the weights take 64 MiB there.
 * No rows in, or no pairs, give the bias, or zeros; gradients are zeros.
 * `sparse_conv_fused` starts the sum from ``bias + residual[o]`` and ends it with a ReLU, as
   inference with folded batch norm needs it. It has no gradient.

@@ -41,13 +41,15 @@ void grad_by_tap(const Tensor& feats, const Tensor& grad_out, const std::vector<
                    kOp, grad_out);
       for (const TapPiece& piece : order.pieces(chunk)) {
         const Tensor rows = torch::stable::narrow(in, 0, piece.begin, piece.count);
+        const Tensor of_tap = torch::stable::select(grad_weight, 0, piece.tap);
+        const bool is_first = chunk.begin + piece.begin == order.tap_begins[piece.tap];
         matmul_into(torch::stable::transpose(rows, 0, 1),
-                    torch::stable::narrow(grad, 0, piece.begin, piece.count), of_piece);
-        const int64_t size = in_channels * out_channels;
-        check_launch(
-            cuda::sum_parts(cptr<S>(of_piece), 1, size, mptr<S>(grad_weight) + piece.tap * size,
-                            true, device.stream()),
-            kOp, feats);
+                    torch::stable::narrow(grad, 0, piece.begin, piece.count),
+                    is_first ? of_tap : of_piece);
+        if (!is_first)
+          check_launch(cuda::sum_parts(cptr<S>(of_piece), 1, of_piece.numel(), mptr<S>(of_tap),
+                                       true, device.stream()),
+                       kOp, feats);
       }
     }
   });
