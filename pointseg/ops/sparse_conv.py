@@ -20,6 +20,7 @@ Contract
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -45,11 +46,11 @@ def sparse_conv(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | Non
         [N_out, C_out], dtype of `feats`, or of autocast where it is on.
     """
     feats = _check(feats, weight, kmap, bias)
-    algorithm = _algorithm(feats, *weight.shape)
+    algorithm = _algorithm(feats, weight.shape)
     swapped = []
     if feats.requires_grad and torch.is_grad_enabled():
-        num_taps, c_in, c_out = weight.shape
-        swapped = map_arrays(kmap.transposed(), _algorithm(feats, num_taps, c_out, c_in))
+        turned = weight.transpose(1, 2).shape
+        swapped = map_arrays(kmap.transposed(), _algorithm(feats, turned))
     result: Tensor = native("sparse_conv")(
         feats.contiguous(),
         weight,
@@ -97,7 +98,7 @@ def sparse_conv_fused(
         if residual.dtype != feats.dtype:
             raise TypeError(f"residual: expected {feats.dtype} like feats, got {residual.dtype}")
         residual = residual.contiguous()
-    algorithm = _algorithm(feats, *weight.shape)
+    algorithm = _algorithm(feats, weight.shape)
     result: Tensor = native("sparse_conv_fused")(
         feats.contiguous(),
         weight,
@@ -128,16 +129,12 @@ def map_arrays(kmap: PairMap, algorithm: int = conv_choice.BY_TAP) -> list[Tenso
     return arrays
 
 
-def _algorithm(feats: Tensor, num_taps: int, c_in: int, c_out: int) -> int:
+def _algorithm(feats: Tensor, size: Sequence[int], direction: str = "forward") -> int:
+    """The algorithm for weights of `size`, [K, C_in, C_out]."""
     if not _native.uses_cuda_kernels(feats.device):
         return conv_choice.BY_TAP  # the only one of the CPU
-    return conv_choice.choose(feats.dtype, num_taps, c_in, c_out)
-
-
-def _weight_grad_algorithm(feats: Tensor, num_taps: int, c_in: int, c_out: int) -> int:
-    if not _native.uses_cuda_kernels(feats.device):
-        return conv_choice.BY_TAP
-    return conv_choice.choose(feats.dtype, num_taps, c_in, c_out, "weight_grad")
+    num_taps, c_in, c_out = size
+    return conv_choice.choose(feats.dtype, num_taps, c_in, c_out, direction)
 
 
 def _algorithm_of(arrays: list[Tensor]) -> int:
@@ -146,7 +143,7 @@ def _algorithm_of(arrays: list[Tensor]) -> int:
     """
     if len(arrays) <= 4:
         return conv_choice.BY_TAP
-    return conv_choice.FUSED if len(arrays) == 7 else arrays[7].shape[0]
+    return conv_choice.FUSED if len(arrays) == 7 else int(arrays[7].shape[0])
 
 
 def _check(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | None) -> Tensor:
@@ -269,7 +266,7 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Any, ...]:
         )
     if ctx.needs_input_grad[1]:
         grad_weight = torch.ops.pointseg.sparse_conv_weight_grad(
-            feats, grad_out, arrays, _weight_grad_algorithm(feats, *weight.shape)
+            feats, grad_out, arrays, _algorithm(feats, weight.shape, "weight_grad")
         ).to(weight.dtype)
     if ctx.needs_input_grad[2]:
         grad_bias = grad_out.sum(0, dtype=ctx.bias_dtype)
