@@ -51,6 +51,7 @@ def measured(**times: float) -> list[Measured]:
         for products in PRODUCTS
         for num_taps in (1, 8, 27, 125)
     ]
+    rows += [Measured("forward", "half", 27, *sizes, 1, 1.0) for sizes in ((64, 256), (256, 64))]
     rows += [
         Measured("forward", "half", 27, 256, 256, int(name[1:]), time)
         for name, time in times.items()
@@ -64,20 +65,37 @@ def test_the_fastest_of_the_nearest_size_is_chosen(
     path = tmp_path / "table.json"
     write_table(measured(a3=2.0, a0=1.5, a2=1.5), 'a "GPU"', path)
     monkeypatch.setattr(conv_choice, "_TABLE", conv_choice._parse(path.read_text()))
-    conv_choice._nearest.cache_clear()
-    try:
-        assert choose(torch.float16, 27, 256, 256) == 0  # the first of equals
-        assert choose(torch.float16, 27, 129, 256) == 0
-        assert choose(torch.float16, 27, 64, 129) == 1
-        assert choose(torch.float16, 8, 256, 256) == 1
-        assert choose(torch.float16, 27, 256, 256, "weight_grad") == 1
-        assert choose(torch.float16, 27, 0, 0) == 1
-    finally:
-        conv_choice._nearest.cache_clear()
+    assert choose(torch.float16, 27, 256, 256) == 0  # the first of equals
+    assert choose(torch.float16, 27, 129, 256) == 0
+    assert choose(torch.float16, 27, 64, 129) == 1
+    assert choose(torch.float16, 8, 256, 256) == 1
+    assert choose(torch.float16, 27, 256, 256, "weight_grad") == 1
+    assert choose(torch.float16, 27, 0, 0) == 1
 
 
-def test_a_table_without_a_class_of_sizes_is_refused(tmp_path: Path) -> None:
+def test_a_table_without_some_sizes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.json"
-    with pytest.raises(ValueError, match=r"rows: nothing for weight_grad, tf32, 28 taps and more"):
-        write_table(measured()[:-1], "a GPU", path)
+    whole = measured(a0=1.0)
+    for missing, named in (
+        (whole[-1], "forward, half, 9 taps and more"),
+        (whole[0], "forward, half, 1 taps and more"),
+        (whole[15], "weight_grad, tf32, 28 taps and more"),
+    ):
+        with pytest.raises(ValueError, match=f"rows: expected every C_in.*{named}"):
+            write_table([row for row in whole if row != missing], "a GPU", path)
     assert not path.exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_choosing_compiles() -> None:
+    def function(x: torch.Tensor, size: int) -> torch.Tensor:
+        return x + choose(x.dtype, 27, size, size)
+
+    torch.compiler.reset()
+    compiled = torch.compile(function, fullgraph=True, backend="eager")
+    for allowed in (True, False):
+        with allow_tf32(allowed):
+            for size in (32, 128):
+                for dtype in (torch.float32, torch.float16):
+                    x = torch.zeros(1, dtype=dtype)
+                    assert torch.equal(compiled(x, size), function(x, size))
