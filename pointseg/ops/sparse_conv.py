@@ -8,11 +8,16 @@ Contract
   and sums are float32 and are rounded once, at the end. Beside bfloat16 features float32 weights
   are rounded to bfloat16 first. Processors with products of bfloat16 (AVX512_BF16) use them, which
   takes numbers below 1.2e-38 for zero.
+* On CUDA, float32 is multiplied with 11 significant bits by tensor cores where
+  ``torch.backends.cuda.matmul.allow_tf32`` is set. `conv_choice` says which algorithm runs; a fused
+  one multiplies the neighbours that a row lacks as zeros, so that weights which are not finite may
+  give NaN there, too.
 * Differentiable once in feats, weight and bias. The gradient of `feats` is the convolution over the
   swapped map with the transposed weights; that of `weight` sums over pairs in map order.
 * Deterministic, forward and backward: the same bits for any number of threads.
 * Memory beyond inputs and outputs: the packed weights, and for their gradient up to 16 partial sums
-  of it, at most a quarter of what the rows take. Never a buffer of pairs x channels.
+  of it, at most a quarter of what the rows take. Never a buffer of pairs x channels; on CUDA, by
+  tap, one of a bounded number of pairs, and with split taps float32 sums of every range.
 * No rows in, or no pairs, give the bias, or zeros; gradients are zeros.
 * `sparse_conv_fused` starts the sum from ``bias + residual[o]`` and ends it with a ReLU, as
   inference with folded batch norm needs it. It has no gradient.

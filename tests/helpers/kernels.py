@@ -58,6 +58,16 @@ def is_emulated(name: str) -> bool:
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(f"{EMULATED}::{name}", "CPU"))
 
 
+def _on_gpu(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call with all tensors on the GPU, but for what stays in host memory: the number of pairs of
+    every tap, the fourth array of a map."""
+    args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.cuda(), (args, kwargs))
+    for declared, value in zip(func._schema.arguments, args, strict=False):
+        if declared.name in ("map", "swapped") and len(value) > 3:
+            value[3] = value[3].cpu()
+    return func(*args, **kwargs)
+
+
 class _Rerouted(TorchDispatchMode):
     def __init__(self, kernels: str) -> None:
         super().__init__()
@@ -72,8 +82,7 @@ class _Rerouted(TorchDispatchMode):
             return func(*args, **kwargs)
         name = func._schema.name.split("::")[1]
         if self.kernels == "cuda":
-            args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.cuda(), (args, kwargs))
-            return tree_map_only(Tensor, lambda tensor: tensor.cpu(), func(*args, **kwargs))
+            return tree_map_only(Tensor, lambda tensor: tensor.cpu(), _on_gpu(func, args, kwargs))
         if not is_emulated(name):
             return func(*args, **kwargs)
         return getattr(getattr(torch.ops, EMULATED), name).default(*args, **kwargs)

@@ -7,13 +7,13 @@ namespace pointseg {
 Tensor conv_by_tap(const Tensor& feats, const Tensor& weight, const std::optional<Tensor>& bias,
                    const std::optional<Tensor>& residual, bool relu,
                    const std::vector<Tensor>& arrays, int64_t num_out, int64_t chunk_bytes) {
+  const OnDevice device(feats);
   const ScalarType dtype = feats.scalar_type();
   const ScalarType sum_dtype = dtype == ScalarType::Double ? dtype : ScalarType::Float;
   const int64_t in_channels = feats.size(1), out_channels = weight.size(2);
   Tensor out = empty(feats, {num_out, out_channels}, dtype);
   if (num_out == 0 || out_channels == 0) return out;
 
-  const OnDevice device(feats);
   const TapOrder order = tap_order(arrays, num_out, device);
   const int64_t bytes_of_pair =
       (in_channels + out_channels) * (sum_dtype == ScalarType::Double ? 8 : 4);
@@ -28,8 +28,10 @@ Tensor conv_by_tap(const Tensor& feats, const Tensor& weight, const std::optiona
   Tensor gathered = empty(feats, {most_pairs, in_channels}, sum_dtype);
   Tensor products = empty(feats, {most_pairs, out_channels}, sum_dtype);
   Tensor places = empty(feats, {most_taps, num_out}, ScalarType::Int);
-  // Sums that later chunks go on with; those of one chunk stay in registers.
-  Tensor sums = empty(feats, {chunks.size() > 1 ? num_out : 0, out_channels}, sum_dtype);
+  // Where chunks leave the sums for the next one: in the result, unless that is rounded.
+  Tensor sums = chunks.size() == 1 || dtype == sum_dtype
+                    ? out
+                    : empty(feats, {num_out, out_channels}, sum_dtype);
   // Weights beside 16-bit features are rounded to their dtype, as tensor cores would want them.
   const Tensor weights = widen(store_as(weight, dtype));
   const std::optional<Tensor> added = bias ? std::optional(store_as(*bias, sum_dtype)) : bias;
@@ -65,5 +67,27 @@ Tensor conv_by_tap(const Tensor& feats, const Tensor& weight, const std::optiona
   });
   return out;
 }
+
+#if defined(POINTSEG_EMULATED)
+// For tests, which have no room for so many pairs that several chunks are needed.
+namespace {
+
+Tensor sparse_conv_in_chunks(const Tensor& feats, const Tensor& weight,
+                             const std::optional<Tensor>& bias,
+                             const std::optional<Tensor>& residual, bool relu,
+                             const std::vector<Tensor>& arrays, int64_t num_out,
+                             int64_t chunk_bytes) {
+  return conv_by_tap(feats, weight, bias, residual, relu, arrays, num_out, chunk_bytes);
+}
+
+STABLE_TORCH_LIBRARY_FRAGMENT(pointseg_emulated, m) {
+  m.def(
+      "sparse_conv_in_chunks(Tensor feats, Tensor weight, Tensor? bias, Tensor? residual, bool "
+      "relu, Tensor[] map, SymInt num_out, int chunk_bytes) -> Tensor");
+}
+POINTSEG_CUDA_OPS(m) { m.impl("sparse_conv_in_chunks", TORCH_BOX(&sparse_conv_in_chunks)); }
+
+}  // namespace
+#endif
 
 }  // namespace pointseg
