@@ -21,10 +21,8 @@ set, float32. What they do not multiply goes by tap.
 from __future__ import annotations
 
 import json
-import math
-from bisect import bisect_left
 from collections.abc import Iterable
-from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,10 +51,12 @@ class Measured(NamedTuple):
     time_ms: float
 
 
-class _Choice(NamedTuple):
-    c_in: int
-    c_out: int
-    algorithm: int
+class _Grid(NamedTuple):
+    """Algorithms of one class of sizes, of every C_in with every C_out."""
+
+    c_in: tuple[int, ...]
+    c_out: tuple[int, ...]
+    algorithms: dict[tuple[int, int], int]
 
 
 def choose(
@@ -66,19 +66,21 @@ def choose(
     products = _products(dtype)
     if products is None:
         return BY_TAP
-    return _nearest(direction, products, num_taps, c_in, c_out)
+    grid = _TABLE[direction, products, _tap_class(num_taps)]
+    return grid.algorithms[_nearest(grid.c_in, c_in), _nearest(grid.c_out, c_out)]
 
 
 def write_table(rows: Iterable[Measured], source: str, path: Path = TABLE_PATH) -> None:
     """Write the fastest algorithm of every size that was measured.
 
     Args:
-        rows: all directions, products and classes of taps (1, 8, 27 and more) must be there.
+        rows: of every direction, products and class of taps (1, 8, 27 and more) some C_in, each
+            with the same C_out.
         source: what measured them: the GPU, the scene, the versions.
         path: the file.
 
     Raises:
-        ValueError: a class of sizes is missing.
+        ValueError: sizes are missing.
     """
     fastest: dict[tuple[str, str, int, int, int], Measured] = {}
     for row in rows:
@@ -91,29 +93,25 @@ def write_table(rows: Iterable[Measured], source: str, path: Path = TABLE_PATH) 
     path.write_text(text, encoding="utf-8")
 
 
-_Table = dict[tuple[str, str, int], list[_Choice]]
-
-
-def _parse(text: str) -> _Table:
-    table: _Table = {
-        (direction, products, taps): []
-        for direction in DIRECTIONS
-        for products in PRODUCTS
-        for taps in range(len(_TAP_CLASSES) + 1)
-    }
-    for direction, products, num_taps, *choice in json.loads(text)["rows"]:
-        table[direction, products, bisect_left(_TAP_CLASSES, num_taps)].append(_Choice(*choice))
-    for (direction, products, taps), choices in table.items():
-        if not choices:
-            least = (1, *(size + 1 for size in _TAP_CLASSES))[taps]
-            raise ValueError(f"rows: nothing for {direction}, {products}, {least} taps and more")
+def _parse(text: str) -> dict[tuple[str, str, int], _Grid]:
+    rows = json.loads(text)["rows"]
+    table = {}
+    for direction, products in product(DIRECTIONS, PRODUCTS):
+        for tap_class, least in enumerate((1, *(taps + 1 for taps in _TAP_CLASSES))):
+            algorithms = {
+                (c_in, c_out): algorithm
+                for *names, num_taps, c_in, c_out, algorithm in rows
+                if names == [direction, products] and _tap_class(num_taps) == tap_class
+            }
+            c_in = tuple(sorted({size for size, _ in algorithms}))
+            c_out = tuple(sorted({size for _, size in algorithms}))
+            if not algorithms or len(algorithms) != len(c_in) * len(c_out):
+                raise ValueError(
+                    f"rows: expected every C_in with every C_out for {direction}, {products}, "
+                    f"{least} taps and more, got {sorted(algorithms)}"
+                )
+            table[direction, products, tap_class] = _Grid(c_in, c_out, algorithms)
     return table
-
-
-@cache
-def _nearest(direction: str, products: str, num_taps: int, c_in: int, c_out: int) -> int:
-    choices = _TABLE[direction, products, bisect_left(_TAP_CLASSES, num_taps)]
-    return min(choices, key=lambda choice: _distance(choice, c_in, c_out)).algorithm
 
 
 def _products(dtype: torch.dtype) -> str | None:
@@ -124,9 +122,17 @@ def _products(dtype: torch.dtype) -> str | None:
     return None
 
 
-def _distance(choice: _Choice, c_in: int, c_out: int) -> float:
-    """Of two sizes: how often one must be doubled to become the other."""
-    return abs(math.log2(choice.c_in / max(c_in, 1))) + abs(math.log2(choice.c_out / max(c_out, 1)))
+def _tap_class(num_taps: int) -> int:
+    return sum(num_taps > most for most in _TAP_CLASSES)
+
+
+def _nearest(sizes: tuple[int, ...], size: int) -> int:
+    """The one that is the fewest times as large or as small; sizes ascend."""
+    nearest = sizes[0]
+    for larger in sizes[1:]:
+        if size * size > nearest * larger:
+            nearest = larger
+    return nearest
 
 
 _TABLE = _parse(TABLE_PATH.read_text(encoding="utf-8"))

@@ -6,15 +6,18 @@ Contract
   weight[k]``. An output voxel without neighbours is `bias`, or zero.
 * float32 and float64 compute in their own precision; float16 and bfloat16 are storage: products
   and sums are float32 and are rounded once, at the end. Beside bfloat16 features float32 weights
-  are rounded to bfloat16 first; on CUDA beside float16 features to float16. Processors with
-  products of bfloat16 (AVX512_BF16) use them, which takes numbers below 1.2e-38 for zero.
+  are rounded to bfloat16 first. Processors with products of bfloat16 (AVX512_BF16) use them, which
+  takes numbers below 1.2e-38 for zero.
+* On CUDA, float32 is multiplied with 11 significant bits by tensor cores where
+  ``torch.backends.cuda.matmul.allow_tf32`` is set. `conv_choice` says which algorithm runs; a fused
+  one multiplies the neighbours that a row lacks as zeros, so that weights which are not finite may
+  give NaN there, too.
 * Differentiable once in feats, weight and bias. The gradient of `feats` is the convolution over the
   swapped map with the transposed weights; that of `weight` sums over pairs in map order.
 * Deterministic, forward and backward: the same bits for any number of threads.
 * Memory beyond inputs and outputs: the packed weights, and for their gradient up to 16 partial sums
-  of it, at most a quarter of what the rows take. Never a buffer of pairs x channels, but on CUDA
-  by tap, where rows and products of 256 MiB are held at a time, a table of at most as much, and
-  float32 sums of 16-bit results. Partial sums of the gradient of the weights take 64 MiB there.
+  of it, at most a quarter of what the rows take. Never a buffer of pairs x channels; on CUDA, by
+  tap, one of a bounded number of pairs, and with split taps float32 sums of every range.
 * No rows in, or no pairs, give the bias, or zeros; gradients are zeros.
 * `sparse_conv_fused` starts the sum from ``bias + residual[o]`` and ends it with a ReLU, as
   inference with folded batch norm needs it. It has no gradient.
@@ -22,6 +25,7 @@ Contract
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,11 +51,11 @@ def sparse_conv(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | Non
         [N_out, C_out], dtype of `feats`, or of autocast where it is on.
     """
     feats = _check(feats, weight, kmap, bias)
-    algorithm = _algorithm(feats, *weight.shape)
+    algorithm = _algorithm(feats, weight.shape)
     swapped = []
     if feats.requires_grad and torch.is_grad_enabled():
-        num_taps, c_in, c_out = weight.shape
-        swapped = map_arrays(kmap.transposed(), _algorithm(feats, num_taps, c_out, c_in))
+        turned = weight.transpose(1, 2).shape
+        swapped = map_arrays(kmap.transposed(), _algorithm(feats, turned))
     result: Tensor = native("sparse_conv")(
         feats.contiguous(),
         weight,
@@ -99,7 +103,7 @@ def sparse_conv_fused(
         if residual.dtype != feats.dtype:
             raise TypeError(f"residual: expected {feats.dtype} like feats, got {residual.dtype}")
         residual = residual.contiguous()
-    algorithm = _algorithm(feats, *weight.shape)
+    algorithm = _algorithm(feats, weight.shape)
     result: Tensor = native("sparse_conv_fused")(
         feats.contiguous(),
         weight,
@@ -130,16 +134,12 @@ def map_arrays(kmap: PairMap, algorithm: int = conv_choice.BY_TAP) -> list[Tenso
     return arrays
 
 
-def _algorithm(feats: Tensor, num_taps: int, c_in: int, c_out: int) -> int:
+def _algorithm(feats: Tensor, size: Sequence[int], direction: str = "forward") -> int:
+    """The algorithm for weights of `size`, [K, C_in, C_out]."""
     if not _native.uses_cuda_kernels(feats.device):
         return conv_choice.BY_TAP  # the only one of the CPU
-    return conv_choice.choose(feats.dtype, num_taps, c_in, c_out)
-
-
-def _weight_grad_algorithm(feats: Tensor, num_taps: int, c_in: int, c_out: int) -> int:
-    if not _native.uses_cuda_kernels(feats.device):
-        return conv_choice.BY_TAP
-    return conv_choice.choose(feats.dtype, num_taps, c_in, c_out, "weight_grad")
+    num_taps, c_in, c_out = size
+    return conv_choice.choose(feats.dtype, num_taps, c_in, c_out, direction)
 
 
 def _algorithm_of(arrays: list[Tensor]) -> int:
@@ -148,7 +148,7 @@ def _algorithm_of(arrays: list[Tensor]) -> int:
     """
     if len(arrays) <= 4:
         return conv_choice.BY_TAP
-    return conv_choice.FUSED if len(arrays) == 7 else arrays[7].shape[0]
+    return conv_choice.FUSED if len(arrays) == 7 else int(arrays[7].shape[0])
 
 
 def _check(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | None) -> Tensor:
@@ -271,7 +271,7 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Any, ...]:
         )
     if ctx.needs_input_grad[1]:
         grad_weight = torch.ops.pointseg.sparse_conv_weight_grad(
-            feats, grad_out, arrays, _weight_grad_algorithm(feats, *weight.shape)
+            feats, grad_out, arrays, _algorithm(feats, weight.shape, "weight_grad")
         ).to(weight.dtype)
     if ctx.needs_input_grad[2]:
         grad_bias = grad_out.sum(0, dtype=ctx.bias_dtype)

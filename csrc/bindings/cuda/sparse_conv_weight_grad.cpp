@@ -2,7 +2,7 @@
 // pointseg/ops/sparse_conv.py.
 #include "../../kernels/cuda/conv_weight_grad.h"
 
-#include "../storage.h"
+#include "../sparse_conv.h"
 #include "common.h"
 #include "tap_order.h"
 
@@ -89,10 +89,7 @@ void grad_by_tiles(const Tensor& feats, const Tensor& grad_out, const std::vecto
 // Sums in float32, or double for float64. Algorithm 0 is by tap, 1 by tiles.
 Tensor sparse_conv_weight_grad(const Tensor& feats, const Tensor& grad_out,
                                const std::vector<Tensor>& arrays, int64_t algorithm) {
-  check_feats(feats, "feats");
-  check_feats(grad_out, "grad_out");
-  STD_TORCH_CHECK(feats.scalar_type() == grad_out.scalar_type(),
-                  "grad_out: expected the dtype of feats");
+  check_conv_weight_grad(feats, grad_out);
   STD_TORCH_CHECK(arrays.size() >= 3, "map: expected in_rows, out_rows and segments first, got ",
                   arrays.size(), " tensors");
   check_matrix(arrays[2], "segments", 3, ScalarType::Long);
