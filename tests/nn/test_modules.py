@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn as torch_nn
 
-from pointseg import nn, ops
+from pointseg import _native, nn, ops
 from pointseg.sparse import KernelSpec, SparseTensor
 
 from .grids import random_tensor
@@ -119,6 +119,24 @@ def test_what_replaces_the_batch_norm_is_called() -> None:
     norm.bn = Doubled()
     expected = (2 * x.feats + residual.feats).relu()
     assert torch.equal(norm(x, residual, relu=True).feats, expected)
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_batch_norm_is_ours_where_the_device_has_kernels(
+    kernels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere it is torch's; tensors without data stand for those of another device."""
+    calls = []
+
+    def batch_norm(feats: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        calls.append(feats)
+        return feats
+
+    monkeypatch.setattr(_native, "uses_cuda_kernels", lambda device: kernels)
+    monkeypatch.setattr(ops, "batch_norm", batch_norm)
+    feats = torch.zeros(5, 6, device="meta")
+    assert nn.batch_norm_rows(torch_nn.BatchNorm1d(6, device="meta"), feats).shape == (5, 6)
+    assert bool(calls) == kernels
 
 
 def test_one_voxel_cannot_be_trained_on() -> None:
