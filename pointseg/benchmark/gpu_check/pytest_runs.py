@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,7 +33,7 @@ class Counts:
     failed: int = 0
     skipped: int = 0
     failures: dict[str, str] = field(default_factory=dict)
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, int] = field(default_factory=dict)
 
     def add(self, report: Path) -> None:
         """Count a report in JUnit's format."""
@@ -48,7 +47,8 @@ class Counts:
                     self.failures[name] = (bad[0].get("message") or "")[:FAILURE_LENGTH]
             elif skip is not None:
                 self.skipped += 1
-                self.reasons[skip.get("message") or "no reason"] += 1
+                reason = skip.get("message") or "no reason"
+                self.reasons[reason] = self.reasons.get(reason, 0) + 1
             else:
                 self.passed += 1
 
