@@ -6,6 +6,7 @@ there, since one processor plays all threads.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,7 +56,12 @@ class Place:
 
     def surface(self, on_gpu: int, emulated: int, seed: int = 4) -> Tensor:
         """Voxels of two wavy scenes, on the CPU: about so many in each."""
-        return scenes.surface_voxels(on_gpu if self.on_gpu else emulated, seed, num_scenes=2)
+        return _surface(on_gpu if self.on_gpu else emulated, seed).clone()
+
+
+@functools.lru_cache(maxsize=4)
+def _surface(num_voxels: int, seed: int) -> Tensor:
+    return scenes.surface_voxels(num_voxels, seed, num_scenes=2)
 
 
 CPU = torch.device("cpu")

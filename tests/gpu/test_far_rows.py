@@ -47,21 +47,23 @@ def check_far_rows(rows: int, device: torch.device) -> None:
     full = torch.randn(2, CHANNELS, CHANNELS, generator=generator).to(device, DTYPE)
     per_channel = torch.randn(2, CHANNELS, generator=generator).to(device, DTYPE)
     functions = (
-        lambda x, m: ops.sparse_conv(x, full, m),
-        lambda x, m: ops.depthwise_conv(x, per_channel, m),
-        lambda x, m: ops.pool(x, m, "max"),
-        lambda x, m: ops.pool(x, m, "sum"),
-        lambda x, m: ops.gather_neighbors(x, m),
+        (lambda x, m, w: ops.sparse_conv(x, w, m), full),
+        (lambda x, m, w: ops.depthwise_conv(x, w, m), per_channel),
+        (lambda x, m, w: ops.pool(x, m, "max") * w[0], per_channel),
+        (lambda x, m, w: ops.pool(x, m, "sum") * w[0], per_channel),
+        (lambda x, m, w: ops.gather_neighbors(x, m) * w, per_channel),
     )
-    for function in functions:
+    for function, weight in functions:
+        weight = weight.detach().requires_grad_()
         few = feats[far].requires_grad_()
-        wanted = function(few, near)
+        wanted = function(few, near, weight)
         many = feats.detach().requires_grad_()
-        out = function(many, kmap)
+        out = function(many, kmap, weight)
         assert torch.equal(out, wanted)
-        (grad,) = torch.autograd.grad(out.sum(), many)
-        (expected,) = torch.autograd.grad(wanted.sum(), few)
+        grad, grad_weight = torch.autograd.grad(out.sum(), (many, weight))
+        expected, expected_weight = torch.autograd.grad(wanted.sum(), (few, weight))
         assert torch.equal(grad[far], expected)
+        assert torch.equal(grad_weight, expected_weight)
         assert int(torch.count_nonzero(grad[1000])) == 0
         del out, grad, many
 

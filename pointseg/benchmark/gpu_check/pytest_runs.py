@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,11 +33,14 @@ class Counts:
     failed: int = 0
     skipped: int = 0
     failures: dict[str, str] = field(default_factory=dict)
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, int] = field(default_factory=dict)
 
-    def add(self, report: Path) -> None:
-        """Count a report in JUnit's format."""
-        for test in ElementTree.parse(report).getroot().iter("testcase"):
+    def add(self, report: Path, whole: bool) -> None:
+        """Count a report in JUnit's format; of a run that was interrupted not the last test, which
+        may not have been over.
+        """
+        tests = list(ElementTree.parse(report).getroot().iter("testcase"))
+        for test in tests if whole else tests[:-1]:
             bad = [x for kind in ("failure", "error") for x in test.findall(kind)]
             skip = test.find("skipped")
             if bad:
@@ -48,7 +50,8 @@ class Counts:
                     self.failures[name] = (bad[0].get("message") or "")[:FAILURE_LENGTH]
             elif skip is not None:
                 self.skipped += 1
-                self.reasons[skip.get("message") or "no reason"] += 1
+                reason = skip.get("message") or "no reason"
+                self.reasons[reason] = self.reasons.get(reason, 0) + 1
             else:
                 self.passed += 1
 
@@ -70,9 +73,9 @@ def run_tests(checkout: Path, arguments: Sequence[str], seconds: float) -> dict[
         ]
         ended = run_together(commands, seconds, checkout)
         counts = Counts()
-        for report in reports:
+        for report, one in zip(reports, ended, strict=True):
             if report.is_file():
-                counts.add(report)
+                counts.add(report, one.in_time)
     result: dict[str, Any] = {"status": "passed", **asdict(counts), "processes": shards}
     # 5: a process of several had no test; what none of them ran is noticed below.
     broken = [one for one in ended if one.in_time and one.code not in (0, 5)]
