@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pointseg.nn.quantizer import VectorQuantizer
@@ -183,7 +182,8 @@ def best_entry(shares: Tensor) -> Tensor:
 
 def straight_through(index: Tensor, shares: Tensor) -> Tensor:
     """One-hot of `index` [N, H] with the gradient of `shares` [N, H, D]; exactly 0 and 1."""
-    one_hot = F.one_hot(index, shares.shape[2]).to(shares.dtype)
+    entries = torch.arange(shares.shape[2], device=index.device)
+    one_hot = (index[..., None] == entries).to(shares.dtype)
     # The bracket is exactly zero, so the sum is exact, which (one_hot + shares) - shares is not.
     return one_hot + (shares - shares.detach())
 

@@ -59,7 +59,7 @@ def code_sums(z: Tensor, index: Tensor, num_entries: int) -> tuple[Tensor, Tenso
         counts [H, D] and sums [H, D, M], dtype of `z`, or float32 of 16-bit vectors.
 
     Raises:
-        ValueError: shapes that do not fit, or an index outside.
+        ValueError: shapes that do not fit, or, on the CPU, an index outside.
     """
     if z.dim() != 3:
         raise ValueError("z: expected a tensor of shape [N, H, M]")
