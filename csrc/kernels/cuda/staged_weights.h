@@ -31,13 +31,11 @@ inline RowPlan plan_rows(int64_t num_rows, int64_t weight_rows, int64_t unit_vec
   if (num_rows <= 0 || plan.vectors <= 0) return plan;
   const int64_t unit_bytes = std::max<int64_t>(weight_rows, 1) * unit_vectors * vector_bytes;
   plan.staged = unit_bytes <= kStagedBytes;
-  // Without a need to cut, slices that keep a block's threads on few rows still share the lists.
-  const int64_t most = plan.staged ? kStagedBytes / unit_bytes : num_units;
-  const int64_t least = std::max<int64_t>(kRowThreads / unit_vectors, 1);
-  const int64_t units = std::min({most, least, num_units});
-  plan.slices = num_blocks_for(num_units, units);
+  // A slice has no more units than fit, and than the block has threads for.
+  const int64_t fitting = plan.staged ? kStagedBytes / unit_bytes : num_units;
+  const int64_t served = std::max<int64_t>(kRowThreads / unit_vectors, 1);
+  plan.slices = num_blocks_for(num_units, std::min(fitting, served));
   plan.slice_vectors = num_blocks_for(num_units, plan.slices) * unit_vectors;
-  plan.slices = num_blocks_for(plan.vectors, plan.slice_vectors);
   constexpr int64_t kBlocks = 2048, kMostRows = 512;
   plan.rows_of_block =
       std::clamp(num_blocks_for(num_rows * plan.slices, kBlocks),
