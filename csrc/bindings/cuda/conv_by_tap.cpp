@@ -52,16 +52,16 @@ Tensor conv_by_tap(const Tensor& feats, const Tensor& weight, const std::optiona
                     torch::stable::narrow(products, 0, piece.begin, piece.count));
       const bool last = i + 1 == chunks.size();
       const cuda::ProductSums<T> args{cptr<S>(products),
-                                  cptr<int32_t>(places),
-                                  chunk.num_taps,
-                                  num_out,
-                                  out_channels,
-                                  i > 0 ? cptr<S>(sums) : nullptr,
-                                  added ? cptr<S>(*added) : nullptr,
-                                  residual ? cptr<T>(*residual) : nullptr,
-                                  relu,
-                                  mptr<S>(sums),
-                                  last ? mptr<T>(out) : nullptr};
+                                      cptr<int32_t>(places),
+                                      chunk.num_taps,
+                                      num_out,
+                                      out_channels,
+                                      i > 0 ? cptr<S>(sums) : nullptr,
+                                      added ? cptr<S>(*added) : nullptr,
+                                      residual ? cptr<T>(*residual) : nullptr,
+                                      relu,
+                                      mptr<S>(sums),
+                                      last ? mptr<T>(out) : nullptr};
       check_launch(cuda::sum_by_tap(args, device.stream()), "sparse_conv", feats);
     }
   });

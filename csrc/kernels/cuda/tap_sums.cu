@@ -113,8 +113,8 @@ struct SliceOfRows {
 
   // The pairs of one tap with the given rows of a tile.
   template <class Thread>
-  POINTSEG_DEVICE Row add_pairs(Thread&, const int32_t* neighbors, uint32_t rows,
-                                int64_t first_row, int64_t entry, int64_t vector) const {
+  POINTSEG_DEVICE Row add_pairs(Thread&, const int32_t* neighbors, uint32_t rows, int64_t first_row,
+                                int64_t entry, int64_t vector) const {
     const int64_t grad_entry = of.grad_groups == 1 ? 0 : entry;
     const int64_t value_entry = of.value_groups == 1 ? 0 : entry;
     const int64_t head = vector / vectors_of_head;
