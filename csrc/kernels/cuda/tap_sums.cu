@@ -1,6 +1,8 @@
 // Bound by the gathered rows of values: pairs * channels * sizeof(T) bytes, most of them from L2.
 #include "tap_sums.h"
 
+#include <bit>
+
 namespace pointseg::cuda {
 namespace {
 
