@@ -90,9 +90,13 @@ def table(values: Iterable[float], dtype: torch.dtype, device: torch.device) -> 
 
 
 def check_feats(
-    name: str, feats: Tensor, rows: int | None = None, channels: int | None = None
+    name: str,
+    feats: Tensor,
+    rows: int | None = None,
+    channels: int | None = None,
+    device: torch.device | None = None,
 ) -> None:
-    """Check a feature matrix [N, C]; `rows` and `channels` where they are given."""
+    """Check a feature matrix [N, C]; `rows`, `channels` and `device` where they are given."""
     if not isinstance(feats, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(feats).__name__}")
     if feats.dim() != 2:
@@ -103,6 +107,17 @@ def check_feats(
         raise ValueError(f"{name}: expected {rows} rows, one per voxel, got {feats.shape[0]}")
     if channels is not None and feats.shape[1] != channels:
         raise ValueError(f"{name}: expected {channels} channels, got {feats.shape[1]}")
+    if device is not None:
+        check_device(name, feats, device)
+
+
+def check_device(name: str, tensor: Tensor, device: torch.device) -> None:
+    """Check that a tensor is where the map is: kernels take pointers as they come."""
+    if tensor.device != device:
+        raise ValueError(
+            f"{name}: expected device {device} like the map's, got {tensor.device}; bring both to "
+            "one device with .to()"
+        )
 
 
 def autocast(feats: Tensor) -> Tensor:

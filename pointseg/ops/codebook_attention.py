@@ -49,7 +49,7 @@ def codebook_attention(v: Tensor, choice: Tensor, weight: Tensor, rmap: Codebook
     Raises:
         ValueError, TypeError: shapes, dtypes or devices that do not fit.
     """
-    check_feats("v", v, rows=rmap.num_voxels)
+    check_feats("v", v, rows=rmap.num_voxels, device=rmap.taps.device)
     if choice.dim() != 3 or (choice.shape[0], choice.shape[2]) != (v.shape[0], rmap.num_entries):
         raise ValueError(
             f"choice: expected [{v.shape[0]}, H, {rmap.num_entries}], got {list(choice.shape)}"

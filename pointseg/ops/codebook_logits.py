@@ -24,7 +24,14 @@ import torch
 from torch import Tensor
 
 from pointseg.ops._arguments import check_parameter
-from pointseg.ops._common import FEATURE_DTYPES, CodebookLists, autocast, native, register
+from pointseg.ops._common import (
+    FEATURE_DTYPES,
+    CodebookLists,
+    autocast,
+    check_device,
+    native,
+    register,
+)
 
 
 def codebook_logits(q: Tensor, s: Tensor, rmap: CodebookLists) -> Tensor:
@@ -50,6 +57,7 @@ def codebook_logits(q: Tensor, s: Tensor, rmap: CodebookLists) -> Tensor:
         raise ValueError(
             f"q: expected [{rmap.num_voxels}, {rmap.num_entries} or 1, H], got {list(q.shape)}"
         )
+    check_device("q", q, rmap.taps.device)
     expected = [rmap.num_weight_rows, q.shape[2]]
     if list(s.shape) != expected:
         raise ValueError(f"s: expected [sum of K_d, H] = {expected}, got {list(s.shape)}")

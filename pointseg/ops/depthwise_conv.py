@@ -39,7 +39,7 @@ def depthwise_conv(feats: Tensor, weight: Tensor, kmap: PairMap) -> Tensor:
     Returns:
         [N_out, C], dtype of `feats`, or of autocast where it is on.
     """
-    check_feats("feats", feats, rows=kmap.num_in)
+    check_feats("feats", feats, rows=kmap.num_in, device=kmap.segments.device)
     expected = [kmap.segments.shape[1], feats.shape[1]]
     if list(weight.shape) != expected:
         raise ValueError(f"weight: expected [K, C] = {expected}, got {list(weight.shape)}")

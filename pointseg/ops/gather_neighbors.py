@@ -33,7 +33,7 @@ def gather_neighbors(feats: Tensor, kmap: PairMap) -> Tensor:
     Returns:
         [N_out, K, C], dtype of `feats`.
     """
-    check_feats("feats", feats, rows=kmap.num_in)
+    check_feats("feats", feats, rows=kmap.num_in, device=kmap.segments.device)
     result: Tensor = native("gather_neighbors")(
         feats.contiguous(),
         kmap.in_rows,

@@ -66,7 +66,7 @@ def interpolate(
     Returns:
         [Q, C], dtype of `feats`.
     """
-    check_feats("feats", feats, rows=grid.num_voxels)
+    check_feats("feats", feats, rows=grid.num_voxels, device=grid.coords.device)
     check_choice("mode", mode, _CORNERS)
     _check_query(query, feats, grid.num_scenes)
     compute = torch.float64 if feats.dtype == torch.float64 else torch.float32

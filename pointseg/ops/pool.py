@@ -53,7 +53,7 @@ def pool(feats: Tensor, kmap: PairMap, reduce: PoolReduction) -> Tensor:
     Returns:
         [N_out, C], dtype of `feats`.
     """
-    check_feats("feats", feats, rows=kmap.num_in)
+    check_feats("feats", feats, rows=kmap.num_in, device=kmap.segments.device)
     check_choice("reduce", reduce, _MODES)
     out, _ = native("pool")(
         feats.contiguous(),
@@ -79,7 +79,7 @@ def global_pool(feats: Tensor, grid: SceneGrid, reduce: PoolReduction) -> Tensor
     Returns:
         [B, C], one row per scene, dtype of `feats`.
     """
-    check_feats("feats", feats, rows=grid.num_voxels)
+    check_feats("feats", feats, rows=grid.num_voxels, device=grid.coords.device)
     check_choice("reduce", reduce, _SCATTER)
     return scatter_reduce(feats, grid.coords[:, 0].long(), grid.num_scenes, _SCATTER[reduce])
 

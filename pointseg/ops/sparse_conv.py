@@ -153,7 +153,7 @@ def _algorithm_of(arrays: list[Tensor]) -> int:
 
 def _check(feats: Tensor, weight: Tensor, kmap: PairMap, bias: Tensor | None) -> Tensor:
     """The features in the dtype to compute in."""
-    check_feats("feats", feats, rows=kmap.num_in)
+    check_feats("feats", feats, rows=kmap.num_in, device=kmap.segments.device)
     num_taps = kmap.segments.shape[1]
     expected = (num_taps, feats.shape[1])
     if weight.dim() != 3 or tuple(weight.shape[:2]) != expected:

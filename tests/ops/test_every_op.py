@@ -153,6 +153,18 @@ def test_compiles_as_one_graph(case: Case) -> None:
         assert torch.equal(actual, expected)
 
 
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if not case.name.startswith(("batch_norm", "scatter"))],
+    ids=lambda case: case.name,
+)
+def test_features_on_another_device_than_the_map_are_refused(case: Case) -> None:
+    """Kernels would take their pointers as they come."""
+    problem = case.build(SMALL, torch.float32)
+    with pytest.raises(ValueError, match="expected device cpu like the map's, got meta"):
+        problem.function(*(tensor.to("meta") for tensor in problem.inputs))
+
+
 @every_case
 def test_opcheck(case: Case) -> None:
     """Schema, fake kernel and autograd registration of every native call the op makes."""
