@@ -14,7 +14,7 @@ HARMLESS = Mutation(
     "turned round", CAUGHT.file, CAUGHT.text, "load_pack<4>(coords + i * 4)", CAUGHT.tests
 )
 # Operators without a CUDA kernel run on the CPU's: less to compile.
-NEEDED = ("voxelize", "executor_check", "algorithms")
+NEEDED = ("voxelize", "executor_check", "algorithms", "key_runs", "read_back")
 
 
 def test_error_is_caught_and_what_is_none_survives(

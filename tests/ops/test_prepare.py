@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from pointseg.models import build_model
 from pointseg.sparse import GeometryPlan, KernelSpec, Region, RegionSet, VoxelGrid, cubes
 from tests.helpers.kernels import run_with
+from tests.helpers.properties import given, settings, st
 from tests.ops import scenes
 
 CROSS = KernelSpec(5, 1, 2, "cross")

@@ -142,6 +142,7 @@ def test_an_empty_set_of_regions_is_refused() -> None:
         RegionSet(())
 
 
+@pytest.mark.cpu_kernels
 def test_tables_that_point_outside_the_weights_are_refused() -> None:
     rmap = VoxelGrid(scenes.random_voxels(10, extent=4)).region_map(cubes(1))
     arrays = (rmap.row_starts, rmap.taps, rmap.neighbors)
