@@ -82,10 +82,10 @@ MUTATIONS = (
         KERNEL_MAP,
     ),
     Mutation(
-        "search: the key before the place that was guessed is not looked at",
+        "search: a step of the gallop goes a place too far",
         "kernels/cuda/search.h",
-        "keys[begin + step - 1] < key",
-        "keys[begin + step] <= key",
+        "begin += step;",
+        "begin += step + 1;",
         KERNEL_MAP,
     ),
     Mutation(

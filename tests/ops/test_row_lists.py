@@ -45,6 +45,14 @@ def test_rows_ascend_by_tap_and_agree_with_the_reference() -> None:
     torch.library.opcheck(torch.ops.pointseg.row_lists.default, (*arrays, *sizes))
 
 
+def test_more_taps_than_are_known_ahead_of_time() -> None:
+    """CUDA kernels look at the groups of 64 taps at a time."""
+    kmap = VoxelGrid(scenes.surface_voxels(2_500, seed=2)).kernel_map(KernelSpec(5))
+    expected = row_lists_reference(kmap.in_rows, kmap.out_rows, kmap.segments, kmap.num_out)
+    for ours, theirs in zip(kmap.row_lists(), expected, strict=True):
+        assert torch.equal(ours, theirs)
+
+
 @pytest.mark.cpu_kernels
 def test_rows_that_are_not_there_are_refused() -> None:
     """On a GPU nobody looks: what a map says is trusted."""
