@@ -16,8 +16,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 SUITE ?= ops
-# Processes that share the files of the tests.
-TEST_JOBS ?= $(shell nproc)
 # Modules are compiled when they are first imported: few of those installed ever are.
 export PIP_NO_COMPILE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -43,7 +41,7 @@ build: native
 
 test: $(VENV)/.installed-all native
 	$(BIN)/python csrc/native_build.py
-	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-all
 	$(BIN)/ruff check .
