@@ -14,7 +14,7 @@ import tempfile
 
 import torch
 
-from tests.build.libraries import CPU_LIBRARY, CUDA_LIBRARY, cuda_torch_symbols
+from tests.compiled.libraries import CPU_LIBRARY, CUDA_LIBRARY, cuda_torch_symbols
 
 
 def load_stand_ins() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.build.libraries import (
+from tests.compiled.libraries import (
     CPU_LIBRARY,
     CUDA_LIBRARY,
     MACHINE_CODE,
