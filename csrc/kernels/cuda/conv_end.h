@@ -7,10 +7,6 @@
 
 namespace pointseg::cuda {
 
-// Numbers of 16 bytes: what is copied, loaded and stored at once.
-template <typename T>
-constexpr int kPiece = 16 / static_cast<int>(sizeof(T));
-
 // How a row of sums becomes a row of the result.
 template <typename T>
 struct ConvEnd {

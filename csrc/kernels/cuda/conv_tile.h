@@ -19,10 +19,6 @@ namespace pointseg::cuda {
 
 constexpr int kTileRows = 64;
 
-// What tensor cores multiply.
-template <typename T>
-using Factor = std::conditional_t<std::is_same_v<T, float>, Tf32, T>;
-
 // Blocks: row tiles x column tiles, the latter fastest, so that they find the rows in L2. Parts:
 // ranges of taps, whose sums go to slabs.
 template <typename T, int kColumns>

@@ -40,8 +40,7 @@ int64_t num_tiles(int64_t in_channels, int64_t out_channels, int64_t tile) {
 template <typename T, int kTile>
 Status launch_tiles(const ConvWeightGradArgs<T>& args, Stream stream) {
   const auto in_pieces = [](const T* rows, int64_t channels) {
-    return channels % WeightGradTile<T, kTile>::kPiece == 0 &&
-           reinterpret_cast<uintptr_t>(rows) % 16 == 0;
+    return channels % kPiece<T> == 0 && reinterpret_cast<uintptr_t>(rows) % 16 == 0;
   };
   return launch(
       WeightGradTile<T, kTile>{args, in_pieces(args.feats, args.in_channels),

@@ -33,6 +33,14 @@ struct Tf32 {
   float value;
 };
 
+// Numbers of 16 bytes: what a thread copies, loads and stores at once.
+template <typename T>
+constexpr int kPiece = 16 / static_cast<int>(sizeof(T));
+
+// What tensor cores multiply.
+template <typename T>
+using Factor = std::conditional_t<std::is_same_v<T, float>, Tf32, T>;
+
 // What sums of products of T are made in.
 template <typename T>
 using Sum = std::conditional_t<std::is_same_v<T, double>, double, float>;

@@ -12,8 +12,7 @@ namespace pointseg::cuda {
 // Numbers that channels are padded to: 16 bytes of them.
 template <typename T>
 constexpr int64_t padded_channels(int64_t channels) {
-  constexpr int64_t kPiece = 16 / sizeof(T);
-  return (channels + kPiece - 1) / kPiece * kPiece;
+  return (channels + kPiece<T> - 1) / kPiece<T> * kPiece<T>;
 }
 
 // packed[k][i][o] = weight[k][i][o], zeros beyond its channels; float32 is rounded to what tensor

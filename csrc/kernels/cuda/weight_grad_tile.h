@@ -23,15 +23,12 @@ struct WeightGradTile {
   ConvWeightGradArgs<T> args;
   bool in_pieces, grad_pieces;  // whether rows of the input and of the gradient are whole pieces
 
-  // Numbers of 16 bytes: what is copied at once.
-  static constexpr int kPiece = 16 / static_cast<int>(sizeof(T));
-  static constexpr int kStepPairs = 4 * kPiece;
+  static constexpr int kStepPairs = 4 * kPiece<T>;
   static constexpr int kStages = 4;
-  static constexpr int kAcross = kTile / kPiece;
+  static constexpr int kAcross = kTile / kPiece<T>;
   static constexpr int kCopies = kStepPairs * kAcross / kThreads;  // of each factor, by a thread
   static_assert(kStepPairs * kAcross % kThreads == 0 && kThreads % kAcross == 0);
-  using Factor = std::conditional_t<std::is_same_v<T, float>, Tf32, T>;
-  static constexpr int kDepth = 2 * kPiece;  // of one product of tensor cores
+  static constexpr int kDepth = 2 * kPiece<T>;  // of one product of tensor cores
 
   // Two rows of warps share the tile; each warp has so many sums of 16 x 8.
   static constexpr int kWarpRows = kTile / 2, kWarpColumns = kTile / (kWarps / 2);
@@ -136,7 +133,7 @@ struct WeightGradTile {
   POINTSEG_DEVICE void copy(Thread& t, T (&to)[kStepPairs][kTile + 8], const T* from,
                             int64_t channels, bool pieces, int64_t first_column,
                             const int32_t (&rows)[kCopies]) const {
-    const int at = t.thread() % kAcross * kPiece;
+    const int at = t.thread() % kAcross * kPiece<T>;
     const int64_t column = first_column + at;
     for (int i = 0; i < kCopies; ++i) {
       T* piece = &to[(t.thread() + i * kThreads) / kAcross][at];
@@ -146,7 +143,8 @@ struct WeightGradTile {
       if (pieces) {
         t.copy_async(piece, start, there);
       } else {
-        for (int c = 0; c < kPiece; ++c) piece[c] = there && column + c < channels ? start[c] : T{};
+        for (int c = 0; c < kPiece<T>; ++c)
+          piece[c] = there && column + c < channels ? start[c] : T{};
       }
     }
   }
@@ -161,8 +159,8 @@ struct WeightGradTile {
         uint32_t b[2][2];
         load_grad(t, stage, pair, column + 8 * j, b);
         for (int i = 0; i < kHigh; ++i) {
-          t.template multiply<Factor>(sums[i][j], a[i], b[0]);
-          t.template multiply<Factor>(sums[i][j + 1], a[i], b[1]);
+          t.template multiply<Factor<T>>(sums[i][j], a[i], b[0]);
+          t.template multiply<Factor<T>>(sums[i][j + 1], a[i], b[1]);
         }
       }
     }
