@@ -42,16 +42,21 @@ class StepNumbers:
 
 
 class DivergenceCheck:
-    """Looks at loss and gradient of many steps at once."""
+    """Looks at loss and gradient of every step: at once, or of many steps together."""
 
-    def __init__(self, gradients_may_overflow: bool) -> None:
-        """``gradients_may_overflow``: a scaler watches them and leaves such steps out."""
+    def __init__(self, gradients_may_overflow: bool, at_once: bool) -> None:
+        """``gradients_may_overflow``: a scaler watches them and leaves such steps out.
+        ``at_once``: for devices that nobody waits for, so that no bad step reaches the weights.
+        """
         self._only_loss = gradients_may_overflow
+        self._at_once = at_once
         self._unread: list[StepNumbers] = []
 
     def add(self, numbers: StepNumbers) -> None:
-        """To be looked at by the next :meth:`check`."""
+        """Look at the numbers of a step before it is taken, or leave them to :meth:`check`."""
         self._unread.append(numbers)
+        if self._at_once:
+            self.check()
 
     def check(self) -> None:
         """Raise TrainingDiverged for the first step added since the last call that went wrong."""

@@ -150,7 +150,9 @@ class Trainer:
         self.best_metric: float | None = None
         self.metrics: dict[str, float] = {}
         self.report: SegReport | None = None
-        self._divergence = DivergenceCheck(gradients_may_overflow=self.scaler.is_enabled())
+        self._divergence = DivergenceCheck(
+            gradients_may_overflow=self.scaler.is_enabled(), at_once=device.type == "cpu"
+        )
         self._measured_epoch = -1  # that the peak of the memory is of
         self._warned: frozenset[str] = frozenset()
         self._unlogged_scenes = 0
@@ -209,6 +211,12 @@ class Trainer:
             passes.append(scalars)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        scene_ids = tuple(scene for batch in batches for scene in batch.scene_ids)
+        position = self.position + len(scene_ids)
+        own = {"lr": self.base_lr * factor, "epoch": position / self.num_scenes}
+        loss = sums.pop("loss")
+        numbers = StepNumbers(self.step + 1, scene_ids, loss, norm, {**sums, **own}, passes)
+        self._divergence.add(numbers)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
@@ -217,14 +225,9 @@ class Trainer:
             _set_progress(self.average.module, self.progress)
 
         self.step += 1
-        scene_ids = tuple(scene for batch in batches for scene in batch.scene_ids)
-        self.position += len(scene_ids)
+        self.position = position
         self._unlogged_scenes += len(scene_ids)
         self._unlogged_voxels += sum(batch.voxels.num_voxels for batch in batches)
-        own = {"lr": self.base_lr * factor, "epoch": self.position / self.num_scenes}
-        loss = sums.pop("loss")
-        numbers = StepNumbers(self.step, scene_ids, loss, norm, {**sums, **own}, passes)
-        self._divergence.add(numbers)
         return numbers
 
     @property

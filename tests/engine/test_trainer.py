@@ -20,7 +20,7 @@ from pointseg.engine.losses import LossConfig, SegmentationLoss
 from pointseg.engine.optimizers import OptimizerConfig, build_optimizer
 from pointseg.engine.run_directory import RunDirectory
 from pointseg.engine.schedules import ScheduleConfig
-from pointseg.engine.step_numbers import TrainingDiverged
+from pointseg.engine.step_numbers import DivergenceCheck, TrainingDiverged
 from pointseg.engine.trainer import TrainConfig, Trainer
 from tests.engine.runs import metrics
 
@@ -335,14 +335,30 @@ def test_the_average_of_the_model_is_what_is_evaluated(make_trainer):
     torch.testing.assert_close(trainer.average.module.linear.weight.detach(), expected)
 
 
+def test_divergence_stops_before_it_reaches_the_weights(make_trainer):
+    trainer = make_trainer(NetThatDiverges(), steps=3, log_every=3)
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    with pytest.raises(TrainingDiverged, match=r"step 1: loss nan.*scene0.*optimizer\.lr"):
+        run(trainer)
+    for key, value in trainer.model.state_dict().items():
+        assert torch.equal(value, before[key])
+    assert not trainer.log.run.checkpoints.exists()
+
+
+def wait_for_nothing(trainer):
+    """As on a GPU: numbers are left on the device until they are logged."""
+    trainer._divergence = DivergenceCheck(gradients_may_overflow=False, at_once=False)
+
+
 @pytest.mark.parametrize(
     ("options", "found_after"),
-    [({}, 1), ({"log_every": 3}, 3), ({"save_every": 2, "log_every": 3}, 2)],
+    [({"log_every": 1}, 1), ({"log_every": 3}, 3), ({"save_every": 2, "log_every": 3}, 2)],
     ids=str,
 )
 def test_divergence_stops_before_it_reaches_a_checkpoint(make_trainer, options, found_after):
     """Found when the numbers are read, not later than where the state would be saved."""
     trainer = make_trainer(NetThatDiverges(), steps=3, **options)
+    wait_for_nothing(trainer)
     with pytest.raises(TrainingDiverged, match=r"step 1: loss nan.*scene0.*optimizer\.lr"):
         run(trainer)
     assert trainer.step == found_after
@@ -360,6 +376,7 @@ def test_a_step_reads_nothing_from_the_device(make_trainer, monkeypatch):
 
     monkeypatch.setattr(step_numbers, "on_host", counted)
     trainer = make_trainer(steps=6, log_every=3)
+    wait_for_nothing(trainer)
     run(trainer)
     # Three steps at once for divergence, then the row of the last; at the end nothing is left.
     assert readings == [3, 2, 3, 2, 0]
