@@ -2,7 +2,8 @@
 
 Suites ops and codebook print a table of ratios; engines that can be imported (MinkowskiEngine,
 spconv) are measured beside ours, in processes of their own. The suite scaling goes from ten
-thousand to five million voxels and writes rows, fitted lines and pictures to a folder.
+thousand to five million voxels and writes rows, fitted lines and pictures to a folder; conv_choice
+measures which algorithm a convolution should take on a GPU, and writes the table they are chosen by.
 """
 
 from __future__ import annotations
@@ -25,17 +26,20 @@ if TYPE_CHECKING:
 # is loaded, so the measuring process has to be started with it.
 WAIT_POLICY = "OMP_WAIT_POLICY"
 SCALING = "scaling"
-ON_DEVICES = ("ops", "codebook", "gpu", "model")
+CHOICE = "conv_choice"
+ON_DEVICES = ("ops", "codebook", "gpu", "model", CHOICE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("suite", help="what to measure: ops, codebook, gpu, data, model, scaling")
+    parser.add_argument(
+        "suite", help="what to measure: ops, codebook, gpu, data, model, scaling, conv_choice"
+    )
     parser.add_argument("--quick", action="store_true", help="one small scene, fewer repeats")
     parser.add_argument("--only", help="cases to measure: a part of the name, or a pattern with *")
     parser.add_argument(
         "--device",
         default="cpu",
-        help="suites ops, codebook, gpu, model: cpu (default) or cuda",
+        help="suites ops, codebook, gpu, model, conv_choice: cpu (default) or cuda",
     )
     parser.add_argument("--threads", type=int, help="threads for ours (default: torch's choice)")
     parser.add_argument(
@@ -45,7 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, help="write header and rows to this file")
     parser.add_argument("--markdown", type=Path, help="write them as markdown to this file")
-    parser.add_argument("--out", type=Path, help="scaling: folder for rows, tables and pictures")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="scaling: folder for rows, tables and pictures; conv_choice: the table, such as "
+        "pointseg/ops/conv_choice.json, which is replaced",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         }
         command = [sys.executable, "-m", "pointseg", "benchmark", *_argv(args)]
         return subprocess.run(command, env=environment, check=False).returncode
-    return _scaling(args) if args.suite == SCALING else _suite(args)
+    return {SCALING: _scaling, CHOICE: _choice}.get(args.suite, _suite)(args)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -69,12 +78,12 @@ def _check(args: argparse.Namespace) -> None:
     if args.device != "cpu" and args.suite not in ON_DEVICES:
         names = ", ".join(ON_DEVICES)
         raise ValueError(f"--device: of the suites only {names} take one, not {args.suite}")
-    scaling = args.suite == SCALING
-    if scaling and args.out is None:
+    if args.suite == SCALING and args.out is None:
         raise ValueError("--out: expected the folder for rows, tables and pictures of scaling")
-    wrong = [n for n in (("json", "markdown") if scaling else ("out",)) if getattr(args, n)]
+    has_out = args.suite in (SCALING, CHOICE)
+    wrong = [n for n in (("json", "markdown") if has_out else ("out",)) if getattr(args, n)]
     if wrong:
-        instead = "--out" if scaling else "--json and --markdown"
+        instead = "--out" if has_out else "--json and --markdown"
         raise ValueError(f"--{wrong[0]}: the suite {args.suite} writes to {instead}")
 
 
@@ -82,7 +91,7 @@ def _suite(args: argparse.Namespace) -> int:
     from pointseg import benchmark
 
     if args.suite not in benchmark.SUITES:
-        names = ", ".join((*benchmark.SUITES, SCALING))
+        names = ", ".join((*benchmark.SUITES, SCALING, CHOICE))
         raise ValueError(f"suite: expected one of {names}, got {args.suite!r}")
     if args.voxels and args.suite != "model":
         raise ValueError(f"--voxels: only suite model has sizes to choose, not {args.suite}")
@@ -144,6 +153,31 @@ def _scaling(args: argparse.Namespace) -> int:
         print(path)
     if no_png:
         print(f"no PNG: {no_png}")
+    return 0
+
+
+def _choice(args: argparse.Namespace) -> int:
+    from pointseg.benchmark import header, report
+    from pointseg.benchmark.inputs import CORNER
+    from pointseg.benchmark.suites import conv_choice
+    from pointseg.ops.conv_choice import write_table
+
+    if args.only:
+        raise ValueError("--only: the suite conv_choice needs all sizes for its table")
+    options = _options(args)
+    measured_on = (options.device, options.ceilings)
+    head = header(CHOICE, (CORNER,), options.threads, options.quick, {}, *measured_on)
+    _warn_if_busy(head)
+    rows = []
+    for row in conv_choice.measure(options, CORNER.grid(options.device)):
+        rows.append(row)
+        _tell(
+            f"{row.direction} {row.products}: {row.num_taps} taps, {row.c_in} to {row.c_out} "
+            f"channels, algorithm {row.algorithm}: {1e3 * row.time_ms:.4g} us"
+        )
+    if args.out:
+        write_table(rows, "; ".join(report.header_lines(head)), args.out)
+        print(args.out)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Which algorithm a convolution takes on CUDA: a table that the benchmark measures.
+"""Which algorithm a convolution takes on CUDA: a table that `tools/benchmark.py conv_choice` measures.
 
 ``conv_choice.json`` has the fastest algorithm at a few sizes, forward and for the gradient of the
 weights. Others take that of the nearest size. Nothing is timed at run time, so that the same sizes
@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+
+from pointseg.files import written_whole
 
 BY_TAP = 0
 FUSED = 1
@@ -90,7 +92,8 @@ def write_table(rows: Iterable[Measured], source: str, path: Path = TABLE_PATH) 
     lines = [json.dumps(row[:6]) for _, row in sorted(fastest.items())]
     text = f'{{"source": {json.dumps(source)},\n"rows": [\n' + ",\n".join(lines) + "\n]}\n"
     _parse(text)
-    path.write_text(text, encoding="utf-8")
+    with written_whole(path, overwrite=True) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _parse(text: str) -> dict[tuple[str, str, int], _Grid]:
