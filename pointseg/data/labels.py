@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,19 +13,27 @@ from numpy.typing import ArrayLike, NDArray
 IGNORE_INDEX: Final = -1
 """Label of a point that takes part in neither losses nor metrics."""
 
+_UNKNOWN: Final = -2  # in tables: an id that no annotation may hold
+
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
     """A two-way table between the ids in a dataset's files and train ids 0..num_classes-1.
 
-    ``names``, ``raw_ids`` and ``palette`` (uint8 ``[num_classes, 3]``, RGB) are in train-id order.
-    Raw ids must be positive: 0 is what ignored points are written as.
+    names      of the classes, in train-id order
+    raw_ids    what each class is written as in label files, distinct and not negative
+    palette    uint8 ``[num_classes, 3]``, RGB
+    reads      every id that annotation files may hold -> its train id, or ``IGNORE_INDEX``; any
+               other id there is an error. None: ``raw_ids``, and all other ids are ignored.
+    unlabelled what points without a class are written as; no raw id
     """
 
     name: str
     names: tuple[str, ...]
     raw_ids: tuple[int, ...]
     palette: NDArray[np.uint8]
+    reads: Mapping[int, int] | None = None
+    unlabelled: int = 0
     _table: NDArray[np.int16] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -33,10 +43,20 @@ class LabelMap:
                 f"label map {self.name!r}: {len(self.names)} names, {len(self.raw_ids)} raw ids "
                 f"and {len(palette)} colours; expected as many of each"
             )
-        if len(set(self.raw_ids)) != len(self.raw_ids) or min(self.raw_ids) <= 0:
-            raise ValueError(f"label map {self.name!r}: raw ids must be positive and distinct")
-        table = np.full(max(self.raw_ids) + 2, IGNORE_INDEX, dtype=np.int16)
-        table[list(self.raw_ids)] = np.arange(len(self.raw_ids), dtype=np.int16)
+        if len({*self.raw_ids, self.unlabelled}) <= len(self.raw_ids) or min(self.raw_ids) < 0:
+            raise ValueError(
+                f"label map {self.name!r}: raw ids must be distinct, not negative, and not "
+                f"{self.unlabelled}, which stands for unlabelled points"
+            )
+        reads = self.reads
+        if reads is None:
+            reads = {raw: train for train, raw in enumerate(self.raw_ids)}
+        wrong = [r for r, t in reads.items() if r < 0 or not IGNORE_INDEX <= t < self.num_classes]
+        if wrong:
+            raise ValueError(f"label map {self.name!r}: reads[{wrong[0]}] is {reads[wrong[0]]}")
+        # The slot behind the last id stands for all ids that are not in the table.
+        table = np.full(max(reads) + 2, _UNKNOWN if self.reads else IGNORE_INDEX, dtype=np.int16)
+        table[list(reads)] = list(reads.values())
         palette.setflags(write=False)
         table.setflags(write=False)
         object.__setattr__(self, "palette", palette)
@@ -47,16 +67,29 @@ class LabelMap:
         return len(self.names)
 
     def to_train(self, raw: ArrayLike) -> NDArray[np.int16]:
-        """Raw ids of any integer dtype and shape -> int16 train ids, ``IGNORE_INDEX`` elsewhere."""
+        """Raw ids of any integer dtype and shape -> int16 train ids, ``IGNORE_INDEX`` elsewhere.
+
+        Where the map lists all ids (``reads``), another one is a ValueError that names it.
+        """
         raw = np.asarray(raw)
         if raw.dtype.kind not in "iu":
             raise TypeError(f"raw labels must be integers, got {raw.dtype}")
-        last = len(self._table) - 1  # a slot no raw id uses, so it holds IGNORE_INDEX
+        last = len(self._table) - 1
         known = (raw >= 0) & (raw < last)
-        return self._table[np.where(known, raw, last).astype(np.intp)]
+        train = self._table[np.where(known, raw, last).astype(np.intp)]
+        if self.reads is not None and (train == _UNKNOWN).any():
+            values, counts = np.unique(raw[train == _UNKNOWN], return_counts=True)
+            shown = ", ".join(f"{v} ({n}x)" for v, n in zip(values[:5], counts[:5], strict=True))
+            raise ValueError(
+                f"{len(values)} ids are not in the label map {self.name!r}: {shown}"
+                f"{', ...' if len(values) > 5 else ''}"
+            )
+        return train
 
     def to_raw(self, train: ArrayLike) -> NDArray[np.int32]:
-        """Train ids -> int32 raw ids; ``IGNORE_INDEX`` becomes 0. Other ids are a ValueError."""
+        """Train ids -> int32 raw ids; ``IGNORE_INDEX`` becomes ``unlabelled``. Other ids are a
+        ValueError.
+        """
         train = np.asarray(train)
         if train.dtype.kind not in "iu":
             raise TypeError(f"train labels must be integers, got {train.dtype}")
@@ -66,8 +99,16 @@ class LabelMap:
                 f"train ids of {self.name!r} are {IGNORE_INDEX}..{self.num_classes - 1}, got "
                 f"{train[bad].flat[0]}"
             )
-        table = np.array((*self.raw_ids, 0), dtype=np.int32)  # index -1 is the last entry
+        table = np.array((*self.raw_ids, self.unlabelled), dtype=np.int32)  # -1 is the last entry
         return table[train.astype(np.intp)]
+
+    def from_raw(self, raw: ArrayLike) -> NDArray[np.int16]:
+        """What :meth:`to_raw` wrote, back: any id that is no class becomes ``IGNORE_INDEX``."""
+        return _written(self).to_train(raw) if self.reads is not None else self.to_train(raw)
+
+
+def _written(label_map: LabelMap) -> LabelMap:
+    return dataclasses.replace(label_map, reads=None)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ _ARRAYS: dict[str, tuple[type[np.generic], int | None]] = {  # name: dtype, colu
     "normal": (np.float32, 3),
     "labels": (np.int16, None),
     "instances": (np.int32, None),
+    "context": (np.bool_, None),
 }
 
 
@@ -31,6 +32,8 @@ class PointCloud:
     normal     float32 [P, 3] of unit length (zero where unknown), or None
     labels     int16 [P] train ids, ``IGNORE_INDEX`` where not annotated, or None
     instances  int32 [P], 0 = no instance, or None
+    context    bool [P]: points of other scans, which the model sees and nobody asks about: they get
+               no prediction and are not scored (such as earlier sweeps of a lidar); or None
     extras     further per-point arrays [P, ...] by name, such as ``intensity``
     origin_m   what was subtracted to keep large coordinates exact in float32
 
@@ -43,6 +46,7 @@ class PointCloud:
     normal: NDArray[np.float32] | None = None
     labels: NDArray[np.int16] | None = None
     instances: NDArray[np.int32] | None = None
+    context: NDArray[np.bool_] | None = None
     extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     origin_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
@@ -76,6 +80,10 @@ class PointCloud:
     @property
     def num_points(self) -> int:
         return len(self.xyz_m)
+
+    def own(self) -> PointCloud:
+        """The points of the scene itself, in their order: without ``context``."""
+        return self if self.context is None else self.select(~self.context).replace(context=None)
 
     def replace(self, **changes: Any) -> PointCloud:
         """A copy with the named fields changed; arrays are shared, never copied."""

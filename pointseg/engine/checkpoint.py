@@ -143,6 +143,7 @@ def pack_label_map(label_map: LabelMap) -> dict[str, Any]:
         "names": list(label_map.names),
         "raw_ids": [int(raw_id) for raw_id in label_map.raw_ids],
         "palette": np.asarray(label_map.palette).tolist(),
+        "unlabelled": label_map.unlabelled,
     }
 
 
@@ -153,4 +154,5 @@ def unpack_label_map(packed: dict[str, Any]) -> LabelMap:
         names=tuple(packed["names"]),
         raw_ids=tuple(packed["raw_ids"]),
         palette=np.array(packed["palette"], dtype=np.uint8),
+        unlabelled=packed.get("unlabelled", 0),
     )
