@@ -116,14 +116,17 @@ class SemanticKITTIReader:
     def has(self, scene_id: str) -> bool:
         """Whether the scan's points are on disk; False for anything that is no scan's id."""
         named = _parse(scene_id)
-        return named is not None and self._scan(*named).points.is_file()
+        if named is None:
+            return False
+        sequence, number = named
+        return any(_Scan(place / sequence, number).points.is_file() for place in self._places())
 
-    def _scan(self, sequence: str, number: int) -> _Scan:
-        return _Scan(self._sequences() / sequence, number)
+    def _places(self) -> list[Path]:
+        places = self.root / "dataset" / "sequences", self.root / "sequences"
+        return [place for place in places if place.is_dir()]
 
     def _sequences(self) -> Path:
-        places = self.root / "dataset" / "sequences", self.root / "sequences"
-        found = [place for place in places if place.is_dir()]
+        found = self._places()
         if not found:
             raise FileNotFoundError(f"{self.root}: no sequences; expected\n{LAYOUT}")
         if len(found) > 1:
@@ -158,7 +161,8 @@ class SemanticKITTIReader:
                 f"scene id must be a sequence from 00 to 21 and a scan, such as 08_000123, got "
                 f"{scene_id!r}"
             )
-        return self._scan(*named)
+        sequence, number = named
+        return _Scan(self._sequences() / sequence, number)
 
     def _earlier(self, scan: _Scan) -> list[_Scan]:
         step = self.settings.sweep_step
@@ -167,8 +171,8 @@ class SemanticKITTIReader:
 
     def _moved(self, cloud: PointCloud, scan: _Scan, to: _Scan) -> PointCloud:
         """The points of ``scan`` in the sensor's frame at ``to``."""
+        # In float64: poses are up to kilometres from the origin.
         move = np.linalg.inv(self._pose(to)) @ self._pose(scan)
-        # In float64: poses are hundreds of metres from the origin.
         xyz = cloud.xyz_m.astype(np.float64) @ move[:3, :3].T + move[:3, 3]
         return cloud.replace(xyz_m=xyz.astype(np.float32))
 

@@ -53,6 +53,7 @@ def test_both_layouts_are_roots(tmp_path: Path) -> None:
         assert SPEC.is_raw(root)
         assert SPEC.open(root).listed("all")[-1] == "00_000003"
     assert not SPEC.is_raw(tmp_path / "dataset" / "sequences")
+    assert not SPEC.open(tmp_path / "elsewhere").has("00_000000")
     with pytest.raises(FileNotFoundError, match="no sequences; expected\n.*velodyne/000000.bin"):
         SPEC.open(tmp_path / "elsewhere").listed("all")
     write_drive(tmp_path)
@@ -170,9 +171,7 @@ def test_unknown_ids_are_named(
     (raw + (instances << 16)).astype("<u4").tofile(path)
     unknown = sorted({*raw.tolist()} - {*SEMANTICKITTI.reads})
     if unknown:
-        message = (
-            rf"000000\.label: {len(unknown)} ids are not in .*: {unknown[0]} \("
-        )
+        message = rf"000000\.label: {len(unknown)} ids are not in .*: {unknown[0]} \("
         with pytest.raises(ValueError, match=message):
             read(root)
     else:
