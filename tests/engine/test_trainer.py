@@ -22,6 +22,7 @@ from pointseg.engine.run_directory import RunDirectory
 from pointseg.engine.schedules import ScheduleConfig
 from pointseg.engine.step_numbers import DivergenceCheck, TrainingDiverged
 from pointseg.engine.trainer import TrainConfig, Trainer
+from pointseg.evaluation import SCANNET_RULE
 from tests.engine.runs import metrics
 
 NUM_SCENES = 4
@@ -132,6 +133,8 @@ class MakeTrainer:
             train_batches=lambda position: stream(config.batch_size, position),
             num_scenes=NUM_SCENES,
             val_batches=[collate([scene(i)]) for i in range(2)] if evaluate else None,
+            val_split="val",
+            rule=SCANNET_RULE,
             label_map=SCANNET20,
             origin=Checkpoint(model={}, config={}, label_map=label_map, in_channels=3),
             log=log,

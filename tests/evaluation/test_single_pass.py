@@ -30,6 +30,7 @@ from .stand_ins import LargestFeature, voxel_scene
 LABELS = LabelMap(
     "toy", ("wall", "floor", "chair", "lamp"), (1, 2, 5, 35), np.zeros((4, 3), np.uint8)
 )
+VAL = {"rule": SCANNET_RULE, "split": "val"}
 
 
 def batches():
@@ -72,7 +73,7 @@ def test_report_equals_sets_of_all_points():
     scenes, loader = batches()
     seen = []
     report = evaluate_single_pass(
-        LargestFeature(), loader, LABELS, on_scene=lambda *scene: seen.append(scene)
+        LargestFeature(), loader, LABELS, on_scene=lambda *scene: seen.append(scene), **VAL
     )
     pred, target = [], []
     for scene in scenes:
@@ -95,20 +96,20 @@ def test_report_equals_sets_of_all_points():
 
 def test_how_scenes_are_batched_does_not_matter():
     scenes, loader = batches()
-    apart = evaluate_single_pass(LargestFeature(), [collate([s]) for s in scenes], LABELS)
-    together = evaluate_single_pass(LargestFeature(), loader, LABELS)
+    apart = evaluate_single_pass(LargestFeature(), [collate([s]) for s in scenes], LABELS, **VAL)
+    together = evaluate_single_pass(LargestFeature(), loader, LABELS, **VAL)
     np.testing.assert_array_equal(apart.confusion, together.confusion)
 
 
 def test_what_cannot_be_scored_is_refused():
     scenes, loader = batches()
     with pytest.raises(ValueError, match="scene0 comes twice"):
-        evaluate_single_pass(LargestFeature(), [loader[0], loader[0]], LABELS)
+        evaluate_single_pass(LargestFeature(), [loader[0], loader[0]], LABELS, **VAL)
     with pytest.raises(ValueError, match="no scene"):
-        evaluate_single_pass(LargestFeature(), [], LABELS)
+        evaluate_single_pass(LargestFeature(), [], LABELS, **VAL)
     blind = collate([dataclasses.replace(scenes[0], point_labels=None)])
     with pytest.raises(ValueError, match="no labels to score against in scene0"):
-        evaluate_single_pass(LargestFeature(), [blind], LABELS)
+        evaluate_single_pass(LargestFeature(), [blind], LABELS, **VAL)
 
 
 # --- the report's forms ------------------------------------------------------------------------
@@ -118,7 +119,7 @@ def test_what_cannot_be_scored_is_refused():
 def report():
     matrix = ConfusionMatrix(4)
     matrix.update(np.array([0, 0, 1, 2, 9, 1]), np.array([0, 0, 0, 1, 1, -1]))
-    return SegReport.of(matrix, LABELS.names, "single pass, raw points", SCANNET_RULE, ["a", "b"])
+    return SegReport.of(matrix, LABELS.names, "single pass, raw points", SCANNET_RULE, ["a", "b"], "val")
 
 
 def test_the_mean_says_what_it_averages(report):
@@ -132,7 +133,7 @@ def test_json_holds_everything_and_nan_as_null(report, tmp_path):
     stored = json.loads(path.read_text())
     assert stored["checkpoint"] == "best.pt"
     assert stored["protocol"] == "single pass, raw points"
-    assert stored["rule"] == "ScanNet official"
+    assert (stored["rule"], stored["split"], stored["num_scenes"]) == ("ScanNet official", "val", 2)
     assert stored["num_classes_in_mean"] == 3
     assert stored["classes"][3] == {"name": "lamp", "iou": None, "accuracy": None, "num_points": 0}
     assert stored["confusion"] == report.confusion.tolist()
@@ -150,6 +151,7 @@ def test_table_names_protocol_rule_and_mean(report):
     for part in (
         "single pass, raw points",
         "ScanNet official",
+        "split val: 2 scenes",
         "mean over 3 of 4",
         "0.667",
         "lamp",

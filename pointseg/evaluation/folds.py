@@ -1,0 +1,127 @@
+"""One report of a cross-validation from those of its folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+from pointseg.evaluation.confusion import ConfusionMatrix
+from pointseg.evaluation.report import Part, SegReport
+from pointseg.evaluation.rules import MetricRule
+
+
+def join_folds(
+    reports: Sequence[tuple[str, SegReport]], rule: MetricRule, all_folds: Sequence[str] = ()
+) -> SegReport:
+    """The report of all points of all folds: confusion matrices are summed, then scored once.
+
+    A mean of the folds' mIoUs would be another number, in which a class counts as much in a fold
+    where it has ten points as in one where it has a million.
+
+    Parameters
+    ----------
+    reports
+        (Where it comes from, for messages; report) of each fold, over the scenes that its run was
+        not trained on.
+    rule
+        The rule that all of them were scored by.
+    all_folds
+        The splits that make up the whole, where that is known; what is missing is in the protocol.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two; if a scene or a split comes twice; if classes, protocols,
+        rules or parts differ.
+    """
+    if len(reports) < 2:
+        raise ValueError(f"expected the reports of two or more folds, got {len(reports)}")
+    _check_alike(reports, rule)
+    _check_disjoint(reports)
+    folds = [report for _, report in reports]
+    first = folds[0]
+    splits = [name for fold in folds for name in split_names(fold.split)]
+    joined = SegReport.of(
+        _sum([ConfusionMatrix.of(r.confusion, r.num_ignored) for r in folds]),
+        first.names,
+        _protocol(first.protocol, len(reports), missing_folds(splits, all_folds), len(all_folds)),
+        rule,
+        [scene_id for fold in folds for scene_id in fold.scene_ids],
+        "+".join(splits),
+    )
+    matrices = {
+        name: [ConfusionMatrix.of(fold.parts[name].confusion) for fold in folds]
+        for name in first.parts
+    }
+    return joined.with_parts(
+        {name: Part.of(first.parts[name].group, _sum(m), rule) for name, m in matrices.items()}
+    )
+
+
+def split_names(split: str) -> list[str]:
+    """The splits that a joined one (``a+b``) is made of."""
+    return split.split("+")
+
+
+def missing_folds(splits: Sequence[str], all_folds: Sequence[str]) -> tuple[str, ...]:
+    """Those of ``all_folds`` that are not among ``splits``."""
+    return tuple(fold for fold in all_folds if fold not in splits)
+
+
+def _protocol(protocol: str, num_folds: int, missing: Sequence[str], num_all: int) -> str:
+    if not missing:
+        return f"{num_folds}-fold, {protocol}"
+    return (
+        f"{num_all - len(missing)} of {num_all} folds, without {', '.join(missing)}, {protocol}"
+    )
+
+
+def _check_alike(reports: Sequence[tuple[str, SegReport]], rule: MetricRule) -> None:
+    (first_source, first), *others = reports
+    if first.rule != rule.name:
+        raise ValueError(f"{first_source}: scored by {first.rule!r}, not by {rule.name!r}")
+    for source, report in others:
+        if report.names != first.names:
+            raise ValueError(
+                f"{source} and {first_source} have other classes: {', '.join(report.names)}; "
+                f"{', '.join(first.names)}"
+            )
+        for what in ("protocol", "rule"):
+            ours, theirs = getattr(report, what), getattr(first, what)
+            if ours != theirs:
+                raise ValueError(
+                    f"{source} has the {what} {ours!r}, {first_source} has {theirs!r}; evaluate "
+                    "all folds in the same way"
+                )
+        parts = [{name: part.group for name, part in r.parts.items()} for r in (report, first)]
+        if parts[0] != parts[1]:
+            raise ValueError(
+                f"{source} has the parts {list(report.parts) or 'none'}, {first_source} has "
+                f"{list(first.parts) or 'none'}; evaluate all folds with the same --rings and "
+                "--boundary"
+            )
+
+
+def _check_disjoint(reports: Sequence[tuple[str, SegReport]]) -> None:
+    """Refuse what would count points twice."""
+    for kind, names in (
+        ("split", [(source, split_names(report.split)) for source, report in reports]),
+        ("scene", [(source, report.scene_ids) for source, report in reports]),
+    ):
+        holders: dict[str, str] = {}
+        for source, members in names:
+            for name in members:
+                if name in holders:
+                    raise ValueError(
+                        f"the {kind} {name} comes twice, in {holders[name]} and {source}; each "
+                        "fold must score scenes of its own"
+                    )
+                holders[name] = source
+
+
+def _sum(matrices: Sequence[ConfusionMatrix]) -> ConfusionMatrix:
+    def added(total: ConfusionMatrix, matrix: ConfusionMatrix) -> ConfusionMatrix:
+        total.merge(matrix)
+        return total
+
+    return reduce(added, matrices, ConfusionMatrix(matrices[0].num_classes))
