@@ -7,24 +7,31 @@ from pathlib import Path
 from typing import Any
 
 from pointseg.evaluation import SegReport, benchmark_of_rule, join_folds, read_json
-from pointseg.evaluation.folds import missing_folds, split_names
-from pointseg.experiment import Trained
+from pointseg.evaluation.folds import check_disjoint, missing_folds, split_names
+from pointseg.experiment_config import ExperimentConfig
 
 
 def score_folds(
-    sources: Sequence[Path], score_run: Callable[[Path], tuple[Trained, SegReport]]
+    sources: Sequence[Path],
+    read_config: Callable[[Path], ExperimentConfig],
+    score_run: Callable[[Path], SegReport],
 ) -> tuple[SegReport, dict[str, Any]]:
     """The joined report of all folds, and what JSON says of them.
 
-    sources    evaluation.json files, checkpoints or run directories, in any mixture
-    score_run  loads a run and scores it on its own validation split
+    sources      evaluation.json files, checkpoints or run directories, in any mixture
+    read_config  gives the configuration of a run
+    score_run    scores a run on its own validation split
 
-    Raises ValueError as `join_folds`, and for a run that was trained on what it is scored on.
+    Raises ValueError as `join_folds`, and for a run that was trained on what it is scored on; what
+    can be known before the first run is scored is said then.
     """
-    folds = [
-        (str(source), _read(source) if source.suffix == ".json" else _scored(source, score_run))
-        for source in sources
+    stored = {path: _read(path) for path in sources if path.suffix == ".json"}
+    splits = [
+        (str(p), split_names(stored[p].split) if p in stored else _own_splits(p, read_config(p)))
+        for p in sources
     ]
+    check_disjoint("split", splits)
+    folds = [(str(p), stored[p] if p in stored else score_run(p)) for p in sources]
     benchmark = benchmark_of_rule(folds[0][1].rule)
     joined = join_folds(folds, benchmark.rule, benchmark.folds)
     context = {
@@ -46,13 +53,13 @@ def _read(path: Path) -> SegReport:
     return read_json(path, lambda name: benchmark_of_rule(name).rule)
 
 
-def _scored(source: Path, score_run: Callable[[Path], tuple[Trained, SegReport]]) -> SegReport:
-    trained, report = score_run(source)
-    trained_on = split_names(trained.config.data.train_split)
-    seen = [name for name in split_names(report.split) if name in trained_on]
+def _own_splits(source: Path, config: ExperimentConfig) -> list[str]:
+    """What a run is scored on, none of which it was trained on."""
+    splits = split_names(config.data.val_split)
+    seen = set(splits).intersection(split_names(config.data.train_split))
     if seen:
         raise ValueError(
-            f"{source} was trained on {seen[0]}, which its data.val_split scores it on; a fold "
-            "must be trained on the others alone"
+            f"{source} was trained on {min(seen)}, which is also its data.val_split; a fold must "
+            "be scored on scenes that it was not trained on"
         )
-    return report
+    return splits

@@ -32,7 +32,7 @@ from pointseg.evaluation import (
     write_json,
 )
 from pointseg.evaluation.rings import DEFAULT_EDGES_M
-from pointseg.experiment import Trained, build_loader, metric_rule
+from pointseg.experiment import Trained, build_loader, load_trained, metric_rule
 from pointseg.files import refuse_existing
 
 
@@ -99,11 +99,11 @@ def _folds(args: argparse.Namespace) -> tuple[SegReport, dict[str, Any]]:
         raise ValueError("--split does not go with --sixfold: each run scores its data.val_split")
     subsets = _subsets(args)
 
-    def score_run(path: Path) -> tuple[Trained, SegReport]:
+    def score_run(path: Path) -> SegReport:
         trained = load_model(argparse.Namespace(**{**vars(args), "checkpoint": path}))
-        return trained, score(trained, trained.config.data.val_split, subsets)
+        return score(trained, trained.config.data.val_split, subsets)
 
-    return score_folds(args.sixfold, score_run)
+    return score_folds(args.sixfold, lambda path: load_trained(path, args.set).config, score_run)
 
 
 def score(trained: Trained, split: str, subsets: Sequence[PointSubsets] = ()) -> SegReport:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 
 from pointseg.evaluation.confusion import ConfusionMatrix
@@ -37,7 +37,8 @@ def join_folds(
     if len(reports) < 2:
         raise ValueError(f"expected the reports of two or more folds, got {len(reports)}")
     _check_alike(reports, rule)
-    _check_disjoint(reports)
+    check_disjoint("split", [(source, split_names(report.split)) for source, report in reports])
+    check_disjoint("scene", [(source, report.scene_ids) for source, report in reports])
     folds = [report for _, report in reports]
     first = folds[0]
     splits = [name for fold in folds for name in split_names(fold.split)]
@@ -66,6 +67,23 @@ def split_names(split: str) -> list[str]:
 def missing_folds(splits: Sequence[str], all_folds: Sequence[str]) -> tuple[str, ...]:
     """Those of ``all_folds`` that are not among ``splits``."""
     return tuple(fold for fold in all_folds if fold not in splits)
+
+
+def check_disjoint(kind: str, members: Iterable[tuple[str, Iterable[str]]]) -> None:
+    """Refuse what would count points twice: ValueError naming a member that two sources have.
+
+    kind     "split" or "scene"
+    members  (source, its splits or scenes) of each fold
+    """
+    holders: dict[str, str] = {}
+    for source, names in members:
+        for name in names:
+            if name in holders:
+                raise ValueError(
+                    f"the {kind} {name} comes twice, in {holders[name]} and {source}; each fold "
+                    "must score scenes of its own"
+                )
+            holders[name] = source
 
 
 def _protocol(protocol: str, num_folds: int, missing: Sequence[str], num_all: int) -> str:
@@ -100,23 +118,6 @@ def _check_alike(reports: Sequence[tuple[str, SegReport]], rule: MetricRule) -> 
                 f"{list(first.parts) or 'none'}; evaluate all folds with the same --rings and "
                 "--boundary"
             )
-
-
-def _check_disjoint(reports: Sequence[tuple[str, SegReport]]) -> None:
-    """Refuse what would count points twice."""
-    for kind, names in (
-        ("split", [(source, split_names(report.split)) for source, report in reports]),
-        ("scene", [(source, report.scene_ids) for source, report in reports]),
-    ):
-        holders: dict[str, str] = {}
-        for source, members in names:
-            for name in members:
-                if name in holders:
-                    raise ValueError(
-                        f"the {kind} {name} comes twice, in {holders[name]} and {source}; each "
-                        "fold must score scenes of its own"
-                    )
-                holders[name] = source
 
 
 def _sum(matrices: Sequence[ConfusionMatrix]) -> ConfusionMatrix:
