@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pointseg.data import open_reader
+from pointseg.data.registry import listed_scenes
 from pointseg.evaluation import SegReport, benchmark_of_rule, join_folds, read_json
-from pointseg.evaluation.folds import check_disjoint, missing_folds, split_names
+from pointseg.evaluation.folds import check_disjoint, missing_folds
 from pointseg.experiment_config import ExperimentConfig
 
 
@@ -26,11 +28,11 @@ def score_folds(
     can be known before the first run is scored is said then.
     """
     stored = {path: _read(path) for path in sources if path.suffix == ".json"}
-    splits = [
-        (str(p), split_names(stored[p].split) if p in stored else _own_splits(p, read_config(p)))
+    planned = [
+        (str(p), stored[p].scene_ids if p in stored else _own_scenes(p, read_config(p)))
         for p in sources
     ]
-    check_disjoint("split", splits)
+    check_disjoint("scene", planned)
     folds = [(str(p), stored[p] if p in stored else score_run(p)) for p in sources]
     benchmark = benchmark_of_rule(folds[0][1].rule)
     joined = join_folds(folds, benchmark.rule, benchmark.folds)
@@ -44,7 +46,7 @@ def score_folds(
             }
             for source, report in folds
         ],
-        "missing_folds": list(missing_folds(split_names(joined.split), benchmark.folds)),
+        "missing_folds": list(missing_folds(joined.scene_ids, benchmark.folds)),
     }
     return joined, context
 
@@ -53,13 +55,16 @@ def _read(path: Path) -> SegReport:
     return read_json(path, lambda name: benchmark_of_rule(name).rule)
 
 
-def _own_splits(source: Path, config: ExperimentConfig) -> list[str]:
-    """What a run is scored on, none of which it was trained on."""
-    splits = split_names(config.data.val_split)
-    seen = set(splits).intersection(split_names(config.data.train_split))
-    if seen:
+def _own_scenes(source: Path, config: ExperimentConfig) -> tuple[str, ...]:
+    """The scenes that a run is scored on, none of which it was trained on."""
+    data = config.data
+    reader = open_reader(data.dataset, data.root, data.options)
+    own = listed_scenes(reader.listed, data.val_split)
+    trained_on = set(listed_scenes(reader.listed, data.train_split))
+    seen = next((scene_id for scene_id in own if scene_id in trained_on), None)
+    if seen is not None:
         raise ValueError(
-            f"{source} was trained on {min(seen)}, which is also its data.val_split; a fold must "
-            "be scored on scenes that it was not trained on"
+            f"{source} was trained on {seen} (data.train_split {data.train_split!r}), which its "
+            f"data.val_split {data.val_split!r} has too; a fold must be scored on other scenes"
         )
-    return splits
+    return own

@@ -17,11 +17,12 @@ from pointseg.evaluation.rules import (
     SCANNET_RULE,
     SEMANTICKITTI_RULE,
     GroupMeans,
+    MeanOverPresentClasses,
     MetricRule,
     Scores,
 )
 from pointseg.evaluation.single_pass import PROTOCOL, evaluate_single_pass
-from pointseg.evaluation.submission import SubmissionCheck, check_submission, split_vertex_counts
+from pointseg.evaluation.submission import SubmissionCheck, check_submission, split_point_counts
 from pointseg.evaluation.tiling import Tile, plan_tiles, predict_tiled
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "DistanceRings",
     "FORMATS",
     "GroupMeans",
+    "MeanOverPresentClasses",
     "MetricRule",
     "NUSCENES_RULE",
     "PROTOCOL",
@@ -56,7 +58,7 @@ __all__ = [
     "predict_tiled",
     "predict_voxels",
     "read_json",
-    "split_vertex_counts",
+    "split_point_counts",
     "write_heatmap",
     "write_json",
     "write_labels",

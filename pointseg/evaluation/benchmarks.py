@@ -19,7 +19,8 @@ class Benchmark:
     """What a dataset's ``benchmark`` stands for (``DatasetSpec.benchmark``).
 
     rule   what its scores are made by
-    folds  the splits that a cross-validation over all of the data scores, one a run
+    folds  what a cross-validation over all of the data holds out, one a run: with each of these
+           the ids of its scenes begin (``Area_5``, ``Area_5_WC_1``)
     """
 
     rule: MetricRule

@@ -26,7 +26,9 @@ def join_folds(
     rule
         The rule that all of them were scored by.
     all_folds
-        The splits that make up the whole, where that is known; what is missing is in the protocol.
+        What the ids of the scenes of each fold begin with, such as ``Area_5`` of ``Area_5_WC_1``,
+        for all folds that make up the whole, where that is known; the protocol names those without
+        a scene.
 
     Raises
     ------
@@ -41,14 +43,14 @@ def join_folds(
     check_disjoint("scene", [(source, report.scene_ids) for source, report in reports])
     folds = [report for _, report in reports]
     first = folds[0]
-    splits = [name for fold in folds for name in split_names(fold.split)]
+    scene_ids = [scene_id for fold in folds for scene_id in fold.scene_ids]
     joined = SegReport.of(
         _sum([ConfusionMatrix.of(r.confusion, r.num_ignored) for r in folds]),
         first.names,
-        _protocol(first.protocol, len(reports), missing_folds(splits, all_folds), len(all_folds)),
+        _protocol(first.protocol, len(folds), missing_folds(scene_ids, all_folds), len(all_folds)),
         rule,
-        [scene_id for fold in folds for scene_id in fold.scene_ids],
-        "+".join(splits),
+        scene_ids,
+        "+".join(fold.split for fold in folds),
     )
     matrices = {
         name: [ConfusionMatrix.of(fold.parts[name].confusion) for fold in folds]
@@ -64,9 +66,9 @@ def split_names(split: str) -> list[str]:
     return split.split("+")
 
 
-def missing_folds(splits: Sequence[str], all_folds: Sequence[str]) -> tuple[str, ...]:
-    """Those of ``all_folds`` that are not among ``splits``."""
-    return tuple(fold for fold in all_folds if fold not in splits)
+def missing_folds(scene_ids: Sequence[str], all_folds: Sequence[str]) -> tuple[str, ...]:
+    """Those of ``all_folds`` that have no scene among ``scene_ids``."""
+    return tuple(fold for fold in all_folds if not any(s.startswith(f"{fold}_") for s in scene_ids))
 
 
 def check_disjoint(kind: str, members: Iterable[tuple[str, Iterable[str]]]) -> None:
@@ -89,9 +91,7 @@ def check_disjoint(kind: str, members: Iterable[tuple[str, Iterable[str]]]) -> N
 def _protocol(protocol: str, num_folds: int, missing: Sequence[str], num_all: int) -> str:
     if not missing:
         return f"{num_folds}-fold, {protocol}"
-    return (
-        f"{num_all - len(missing)} of {num_all} folds, without {', '.join(missing)}, {protocol}"
-    )
+    return f"{num_all - len(missing)} of {num_all} folds, without {', '.join(missing)}, {protocol}"
 
 
 def _check_alike(reports: Sequence[tuple[str, SegReport]], rule: MetricRule) -> None:

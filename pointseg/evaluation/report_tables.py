@@ -44,7 +44,9 @@ def part_tables(report: SegReport) -> list[Table]:
     groups = dict.fromkeys(part.group for part in report.parts.values())
     return [
         _part_table(
-            report, group, {name: part for name, part in report.parts.items() if part.group == group}
+            report,
+            group,
+            {name: part for name, part in report.parts.items() if part.group == group},
         )
         for group in groups
     ]

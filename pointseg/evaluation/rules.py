@@ -200,9 +200,7 @@ class NuScenesRule:
             )
         scores = MeanOverPresentClasses().score(counts)
         weighted = np.nansum(tally.true * scores.iou)
-        return replace(
-            scores, further={"fwIoU": float(_ratio(weighted, tally.true.sum()))}
-        )
+        return replace(scores, further={"fwIoU": float(_ratio(weighted, tally.true.sum()))})
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,11 @@ def test_missing_areas_are_in_the_protocol():
     assert joined.protocol == f"4 of 6 folds, without Area_3, Area_4, {PROTOCOL}"
     assert joined.headline.endswith(f"({joined.protocol})")
     # two areas held out at once are two of the six
-    pairs = [("a", fold(1, split="Area_1+Area_2")), ("b", fold(3, split="Area_3+Area_4"))]
-    assert join_folds(pairs, S3DIS_RULE, AREAS).protocol.startswith("4 of 6 folds, without Area_5")
+    both = [f"Area_{area}_office_1" for area in (1, 2)]
+    pairs = [("a", fold(1, split="Area_1+Area_2", scene_ids=both)), ("b", fold(3))]
+    joined = join_folds(pairs, S3DIS_RULE, AREAS)
+    assert joined.protocol == f"3 of 6 folds, without Area_4, Area_5, Area_6, {PROTOCOL}"
+    assert joined.split == "Area_1+Area_2+Area_3"
     # without a list of all folds there is none to miss
     assert join_folds(folds(1, 2), S3DIS_RULE).protocol == f"2-fold, {PROTOCOL}"
 
@@ -166,14 +169,14 @@ def test_what_the_command_refuses_it_refuses_before_any_work(
     assert evaluate.main(["--checkpoint", str(checkpoint), "--sixfold", str(checkpoint)]) == 2
     assert "pass either --checkpoint, or --sixfold" in capsys.readouterr().err
     assert evaluate.main(["--sixfold", str(checkpoint), str(checkpoint)]) == 2
-    assert "the split val comes twice" in capsys.readouterr().err
+    assert f"the scene {VAL_IDS[0]} comes twice" in capsys.readouterr().err
     assert evaluate.main(["--sixfold", str(checkpoint), "--split", "val"]) == 2
     assert "--split does not go with --sixfold" in capsys.readouterr().err
     mixed = write_checkpoint(
         tmp_path / "mixed.pt", small_root, FEATURES, train_split="train+val", val_split="val"
     )
     assert evaluate.main(["--sixfold", str(checkpoint), str(mixed)]) == 2
-    assert "was trained on val, which is also its data.val_split" in capsys.readouterr().err
+    assert f"was trained on {VAL_IDS[0]} (data.train_split 'train+val')" in capsys.readouterr().err
     assert evaluate.main(["--checkpoint", str(checkpoint), "--rings", "5"]) == 2
     assert "ascending distances" in capsys.readouterr().err
     (tmp_path / "scores.json").write_text("{}", encoding="utf-8")

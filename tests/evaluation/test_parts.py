@@ -131,9 +131,7 @@ def test_parts_are_the_points_of_all_scenes_that_they_choose(scenes):
         chosen = (distance >= 8) & (distance < 16)
         pred += predictions[chosen].tolist()
         target += labels[chosen].tolist()
-    np.testing.assert_allclose(
-        parts["8-16 m"].scores.iou, iou_by_sets(pred, target, 3), rtol=1e-15
-    )
+    np.testing.assert_allclose(parts["8-16 m"].scores.iou, iou_by_sets(pred, target, 3), rtol=1e-15)
     whole = report_of(scenes, parts, SCANNET_RULE)
     for names in (("0-8 m", "8-16 m", "from 16 m"), ("boundary", "inner")):
         together = sum(parts[name].confusion for name in names)

@@ -119,7 +119,9 @@ def test_what_cannot_be_scored_is_refused():
 def report():
     matrix = ConfusionMatrix(4)
     matrix.update(np.array([0, 0, 1, 2, 9, 1]), np.array([0, 0, 0, 1, 1, -1]))
-    return SegReport.of(matrix, LABELS.names, "single pass, raw points", SCANNET_RULE, ["a", "b"], "val")
+    return SegReport.of(
+        matrix, LABELS.names, "single pass, raw points", SCANNET_RULE, ["a", "b"], "val"
+    )
 
 
 def test_the_mean_says_what_it_averages(report):
