@@ -63,12 +63,8 @@ def near_another_class(xyz_m: np.ndarray, labels: np.ndarray, radius_m: float) -
     for label in np.unique(labels[labels >= 0]):
         points = xyz[labels == label]
         low, high = points.min(axis=0) - radius_m, points.max(axis=0) + radius_m
-        asking = np.flatnonzero(
-            (labels >= 0)
-            & (labels != label)
-            & ~is_near
-            & ((xyz >= low) & (xyz <= high)).all(axis=1)
-        )
+        is_open = (labels >= 0) & (labels != label) & ~is_near
+        asking = np.flatnonzero(is_open & ((xyz >= low) & (xyz <= high)).all(axis=1))
         distance, _ = cKDTree(points).query(xyz[asking], distance_upper_bound=reach, workers=-1)
         is_near[asking] = np.isfinite(distance)
     return is_near

@@ -41,15 +41,10 @@ def class_table(report: SegReport) -> Table:
 
 def part_tables(report: SegReport) -> list[Table]:
     """One table for each group of parts: IoU, classes down, parts across; then the means."""
-    groups = dict.fromkeys(part.group for part in report.parts.values())
-    return [
-        _part_table(
-            report,
-            group,
-            {name: part for name, part in report.parts.items() if part.group == group},
-        )
-        for group in groups
-    ]
+    groups: dict[str, dict[str, Part]] = {}
+    for name, part in report.parts.items():
+        groups.setdefault(part.group, {})[name] = part
+    return [_part_table(report, group, parts) for group, parts in groups.items()]
 
 
 def _part_table(report: SegReport, group: str, parts: dict[str, Part]) -> Table:
