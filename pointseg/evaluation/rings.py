@@ -25,7 +25,8 @@ class DistanceRings:
     The default edges are those of ``evaluate_semantics_by_distance.py`` of
     PRBonn/semantic-kitti-api, which has no part beyond 50 m. Two things it does are not repeated
     here: its distance is the norm of all four columns of a scan, remission included, which moves a
-    point outwards by at most 5 cm at 10 m; and a point exactly on an edge is in no ring.
+    point outwards by at most 5 cm at 10 m; and a point exactly on an edge, or at the origin, is in
+    no ring.
 
     edges_m : ascending, not negative, in metres.
     """

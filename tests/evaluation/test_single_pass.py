@@ -14,6 +14,8 @@ from torch import nn
 
 from pointseg.data import LabelMap, collate
 from pointseg.evaluation import (
+    NUSCENES_RULE,
+    S3DIS_RULE,
     SCANNET_RULE,
     ConfusionMatrix,
     SegReport,
@@ -127,6 +129,19 @@ def report():
 def test_the_mean_says_what_it_averages(report):
     assert report.mean_statement == "mean over 3 of 4 classes (absent: lamp)"
     np.testing.assert_allclose(report.iou, [2 / 3, 0, 0, math.nan], rtol=1e-15)
+    matrix = ConfusionMatrix.of(report.confusion)
+    counted = SegReport.of(matrix, LABELS.names, "", S3DIS_RULE, ["a"], "val")
+    assert counted.mean_statement == "mean over 4 of 4 classes (absent, counted as 0: lamp)"
+
+
+def test_further_numbers_are_in_table_and_json(tmp_path):
+    matrix = ConfusionMatrix(4)
+    matrix.update(np.array([0, 0, 1]), np.array([0, 0, 0]))
+    report = SegReport.of(matrix, LABELS.names, "", NUSCENES_RULE, ["a"], "val")
+    assert report.to_dict()["further"] == {"fwIoU": pytest.approx(2 / 3)}
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(report.table())
+    assert "fwIoU" in console.export_text()
 
 
 def test_json_holds_everything_and_nan_as_null(report, tmp_path):
