@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pointseg.cli.visualize import main
+from pointseg.evaluation import SCANNET_RULE
 from pointseg.evaluation.choice_files import write_choices
 from pointseg.visualization import write_index_page, write_scene_page
 from pointseg.visualization.payload import pack_arrays, quantise
@@ -133,7 +134,11 @@ def test_index_links_pages(tmp_path: Path) -> None:
     pages = [
         write_scene_page(tmp_path / "pages" / "a b.html", cloud, LABEL_MAP, title="<a>"),
         write_scene_page(
-            tmp_path / "pages" / "c.html", cloud, LABEL_MAP, flawed_predictions(cloud)
+            tmp_path / "pages" / "c.html",
+            cloud,
+            LABEL_MAP,
+            flawed_predictions(cloud),
+            rule=SCANNET_RULE,
         ),
     ]
     text = write_index_page(tmp_path / "index.html", pages).read_text(encoding="utf-8")
