@@ -15,6 +15,12 @@ def read_point_rows(path: Path, names: Sequence[str], remedy: str) -> NDArray[np
     A missing or empty file, or one that ends within a point, is a FileNotFoundError or ValueError
     that names it and the ``remedy``.
     """
+    num_rows = num_point_rows(path, names, remedy)
+    return np.fromfile(path, dtype="<f4").reshape(num_rows, len(names))
+
+
+def num_point_rows(path: Path, names: Sequence[str], remedy: str) -> int:
+    """P of :func:`read_point_rows`, by the size of the file; the same errors."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {remedy}")
     size, row = path.stat().st_size, 4 * len(names)
@@ -23,4 +29,4 @@ def read_point_rows(path: Path, names: Sequence[str], remedy: str) -> NDArray[np
             f"{path}: {size} bytes are no whole number of points of {row} bytes ({len(names)} "
             f"float32 {', '.join(names)}); {remedy}"
         )
-    return np.fromfile(path, dtype="<f4").reshape(-1, len(names))
+    return size // row

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pointseg.data.catalog import ALL, DatasetSpec
 from pointseg.data.kitti_poses import POSES_REMEDY, lidar_poses
 from pointseg.data.labels import IGNORE_INDEX, LabelMap
-from pointseg.data.point_rows import read_point_rows
+from pointseg.data.point_rows import num_point_rows, read_point_rows
 from pointseg.data.semantickitti_labels import SEMANTICKITTI
 from pointseg.data.types import PointCloud
 
@@ -144,6 +144,10 @@ class SemanticKITTIReader:
         if self.settings.num_sweeps > 1:
             paths += [scan.folder / "calib.txt", scan.folder / "poses.txt"]
         return {path.name: path for path in paths}
+
+    def num_points(self, scene_id: str) -> int:
+        """Points of the scan itself, by the size of its file."""
+        return num_point_rows(self._named(scene_id).points, _COLUMNS, _AGAIN)
 
     def read_scene(self, scene_id: str) -> PointCloud:
         """One scan, or the sweeps that end with it. Scans of 11 to 21 may have no labels."""

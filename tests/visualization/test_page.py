@@ -233,7 +233,7 @@ def test_command_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixtu
         ([path, "--out", page, "--array", f"a={tmp_path}/short.npy"], "array 'a'"),
         ([path, "--out", page, "--scene", "x"], "either files, or"),
         ([path, path, "--out", page], "one stem"),
-        (["--root", str(tmp_path), "--scene", "x", "--out", page], "no scene 'x'"),
+        (["--root", str(tmp_path), "--scene", "x", "--out", page], "neither raw scenes"),
     ):
         assert main(arguments) == 2, arguments
         assert problem in capsys.readouterr().err
