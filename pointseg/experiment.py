@@ -17,8 +17,8 @@ from pointseg.data import (
     DATASETS,
     LabelMap,
     SceneDataset,
+    SceneTransform,
     SegBatch,
-    Transform,
     build_transforms,
     num_channels,
     open_dataset,
@@ -78,7 +78,7 @@ def check_config(config: ExperimentConfig, source: str) -> None:
         raise ConfigError(f"{source}: {section}: {error}") from error
 
 
-def _build_transforms(config: ExperimentConfig) -> tuple[Transform, ...]:
+def _build_transforms(config: ExperimentConfig) -> tuple[SceneTransform, ...]:
     return build_transforms([configuration.to_dict(named) for named in config.data.transforms])
 
 

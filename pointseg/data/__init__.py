@@ -14,7 +14,14 @@ from pointseg.data.labels import IGNORE_INDEX, NYU40, SCANNET20, LabelMap
 from pointseg.data.prepare import PrepareReport, prepare
 from pointseg.data.prepared import PreparedScenes, open_scenes, resolve_root
 from pointseg.data.scannet import ScanNetReader, ScanNetSettings
-from pointseg.data.transforms import TRANSFORMS, Transform, build_transform, build_transforms
+from pointseg.data.transforms import (
+    TRANSFORMS,
+    MixingTransform,
+    SceneTransform,
+    Transform,
+    build_transform,
+    build_transforms,
+)
 from pointseg.data.types import PointCloud, SceneSource, VoxelScene
 from pointseg.data.voxelization import (
     FEATURES,
@@ -69,6 +76,7 @@ __all__ = [
     "DatasetFactory",
     "LabelMap",
     "MissingFeatureError",
+    "MixingTransform",
     "PointCloud",
     "PrepareReport",
     "PreparedScenes",
@@ -77,6 +85,7 @@ __all__ = [
     "SceneCache",
     "SceneDataset",
     "SceneSource",
+    "SceneTransform",
     "SegBatch",
     "Transform",
     "VoxelScene",

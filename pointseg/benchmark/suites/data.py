@@ -21,6 +21,7 @@ from pointseg.benchmark.suites.cases import Options, check_equal
 from pointseg.benchmark.timing import median_ms, threads
 from pointseg.data import (
     SCANNET20,
+    MixingTransform,
     PointCloud,
     PreparedScenes,
     SceneCache,
@@ -73,7 +74,9 @@ def recipe_rows(options: Options, cloud: PointCloud) -> Iterator[Row]:
         if spec["name"] == "elastic_distortion":
             yield elastic_row(options, cloud, case)
             continue
-        transform = always(build_transform(spec), cloud.num_points)
+        single = build_transform(spec)
+        assert not isinstance(single, MixingTransform)
+        transform = always(single, cloud.num_points)
         ms = median_ms(partial(transform, cloud, generator()), options.repeats)
         yield Row.alone("data", case, "ms", ms)
     dataset = SceneDataset(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,8 @@ class RandomRotation:
     Angles are uniform in ``[-max, max]``, in degrees; the tilt's default is pi / 64.
     """
 
+    moves_sensor: ClassVar[bool] = True
+
     max_yaw_deg: float = 180.0
     max_tilt_deg: float = 180.0 / 64
     probability: float = 1.0
@@ -91,6 +94,8 @@ class RandomScale:
 class RandomFlip:
     """Mirror x and y, each with the given probability, about the middle of the bounding box."""
 
+    moves_sensor: ClassVar[bool] = True
+
     probability: float = 0.5
 
     def __post_init__(self) -> None:
@@ -110,6 +115,8 @@ class RandomTranslation:
 
     Shifts also move the scene against the voxel faces.
     """
+
+    moves_sensor: ClassVar[bool] = True
 
     max_shift_m: tuple[float, float, float] = (0.2, 0.2, 0.0)
 
