@@ -1,4 +1,4 @@
-"""From the arrays of a scene to voxels: every transform of the ScanNet recipe, one thread."""
+"""From the arrays of a scene to voxels: the ScanNet recipe, mixing two scans; one thread."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pointseg.benchmark import plain_torch
 from pointseg.benchmark.inputs import Scene, room_points
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Options, check_equal
+from pointseg.benchmark.suites.mixing import mixing_rows
 from pointseg.benchmark.timing import median_ms, threads
 from pointseg.data import (
     SCANNET20,
@@ -64,6 +65,7 @@ def data_rows(options: Options, scene: Scene) -> Iterator[Row]:
         yield from voxel_rows(options, cloud, scene.voxel_size_m)
         if scene.voxel_size_m == VOXEL_SIZE_M:
             yield from recipe_rows(options, cloud)
+            yield from mixing_rows(options)
 
 
 def recipe_rows(options: Options, cloud: PointCloud) -> Iterator[Row]:
