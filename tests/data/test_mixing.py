@@ -360,7 +360,7 @@ def test_pasted_objects_are_whole() -> None:
 def test_scans_and_labels_are_asked_for_where_they_are_needed() -> None:
     cloud, other = make_pair(0)
     sensed = make_mixing("instance_paste", placement="around_sensor")
-    for transform in (LaserMix(), make_mixing("polarmix", swap_probability=1.0), sensed):
+    for transform in (LaserMix(), make_mixing("polarmix", swap_probability=0.0), sensed):
         with pytest.raises(ValueError, match="scan: its coordinates .* a map .* mix3d"):
             mix(transform, cloud.replace(origin_m=(1e6, 0.0, 0.0)), other)
     bare = [c.replace(instances=None) for c in (cloud, other)]
@@ -560,6 +560,10 @@ def test_scans_are_cut_before_the_sensor_is_moved(name: str) -> None:
         ({"name": "polarmix", "classes": [1], "copies": 0}, "copies must be >= 1"),
         ({"name": "polarmix", "classes": [1], "swap_probability": 2}, "swap_probability"),
         ({"name": "instance_paste", "classes": [1]}, "ground must list at least one class"),
+        (
+            {"name": "instance_paste", "classes": [1, 2], "ground": [2]},
+            "must differ, got 2 in both",
+        ),
         (
             {"name": "instance_paste", "classes": [1], "ground": [0], "placement": "here"},
             "placement must be one of anywhere, around_sensor",

@@ -18,7 +18,7 @@ from pointseg.data.transforms.base import (
 from pointseg.data.transforms.mixing import (
     ClassList,
     check_classes,
-    check_scan,
+    check_scans,
     check_sensor,
     join_clouds,
     points_of,
@@ -72,6 +72,9 @@ class InstancePaste(MixingTransform):
         super().__post_init__()
         check_classes(self.classes, "classes")
         check_classes(self.ground, "ground")
+        both = set(self.classes) & set(self.ground)
+        if both:
+            raise ValueError(f"classes and ground must differ, got {both.pop()!r} in both")
         check_sensor(self.sensor_m)
         check_non_negative(clearance_m=self.clearance_m, max_step_m=self.max_step_m)
         if self.placement not in PLACEMENTS:
@@ -95,8 +98,7 @@ class InstancePaste(MixingTransform):
 
     def mix(self, cloud: PointCloud, other: PointCloud, rng: np.random.Generator) -> PointCloud:
         if self.about_sensor:
-            check_scan(cloud)
-            check_scan(other)
+            check_scans(cloud, other)
         site = _Site.of(cloud, points_of(cloud, self.ground))
         if site.ground.shape[1] == 0:
             return cloud

@@ -13,6 +13,7 @@ from pointseg.data.transforms.base import MixingTransform, check_probability, re
 from pointseg.data.transforms.mixing import (
     ClassList,
     check_classes,
+    check_scans,
     check_sensor,
     choose_points,
     from_sensor,
@@ -60,6 +61,7 @@ class LaserMix(MixingTransform):
         return True
 
     def mix(self, cloud: PointCloud, other: PointCloud, rng: np.random.Generator) -> PointCloud:
+        check_scans(cloud, other)
         num_areas = self.num_areas[rng.integers(len(self.num_areas))]
         own = rng.integers(2)
         keep = self.areas(cloud, num_areas) % 2 == own
@@ -125,6 +127,7 @@ class PolarMix(MixingTransform):
         return replace(self, classes=train_ids(self.classes, label_map, "polarmix: classes"))
 
     def mix(self, cloud: PointCloud, other: PointCloud, rng: np.random.Generator) -> PointCloud:
+        check_scans(cloud, other)
         mixed, came = cloud, np.zeros(other.num_points, dtype=bool)
         if rng.random() < self.swap_probability:
             start = rng.uniform(-math.pi, math.pi)

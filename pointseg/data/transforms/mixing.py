@@ -148,20 +148,20 @@ def check_sensor(sensor_m: tuple[float, float, float]) -> None:
         raise ValueError(f"sensor_m must be three finite coordinates, got {sensor_m}")
 
 
-def check_scan(cloud: PointCloud) -> None:
+def check_scans(*clouds: PointCloud) -> None:
     """ValueError for a cloud that is stored relative to an origin of its own: a map, no scan."""
-    if any(cloud.origin_m):
-        raise ValueError(
-            f"{cloud.scene_id}: its coordinates are relative to {cloud.origin_m}, so it is a map "
-            "and not a scan around its sensor; mix3d mixes such scenes"
-        )
+    for cloud in clouds:
+        if any(cloud.origin_m):
+            raise ValueError(
+                f"{cloud.scene_id}: its coordinates are relative to {cloud.origin_m}, so it is a "
+                "map and not a scan around its sensor; mix3d mixes such scenes"
+            )
 
 
 def from_sensor(
     cloud: PointCloud, sensor_m: tuple[float, float, float]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """x, y and z of a scan's points, seen from the sensor, each float32 [P]."""
-    check_scan(cloud)
     x, y, z = np.ascontiguousarray(cloud.xyz_m.T) - np.array(sensor_m, dtype=np.float32)[:, None]
     return x, y, z
 
