@@ -309,6 +309,9 @@ def test_pasted_objects_stand_on_free_ground(placement: str) -> None:
     num_pasted = 0
     for seed in range(12):
         cloud, other = make_pair(seed)
+        kerbs = np.zeros_like(cloud.xyz_m)
+        kerbs[:, 2] = 0.3 * (cloud.xyz_m[:, 0] // 6 % 2)
+        cloud = cloud.replace(xyz_m=cloud.xyz_m + kerbs)
         paste = InstancePaste(
             classes=(CAR, PERSON),
             ground=(GROUND,),

@@ -43,7 +43,7 @@ def _mix(transform: MixingTransform, cloud: PointCloud, other: PointCloud) -> Po
 
 
 def sweep_cloud(seed: int) -> PointCloud:
-    """A sweep with intensity at random: ground, objects up to a person's height, and what is higher."""
+    """A sweep with intensity at random: ground, objects up to 1.8 m, and what is higher."""
     xyz = street_sweep(seed).numpy()
     height = xyz[:, 2]
     labels = np.where(
