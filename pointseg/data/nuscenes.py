@@ -1,0 +1,239 @@
+"""nuScenes-lidarseg as it is on disk: annotated scans of the roof lidar and their labels."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointseg.data.catalog import ALL, DatasetSpec
+from pointseg.data.labels import LabelMap
+from pointseg.data.nuscenes_classes import NUSCENES16
+from pointseg.data.nuscenes_splits import SPLITS
+from pointseg.data.nuscenes_tables import LIDAR, Keyframe, Version, read_version
+from pointseg.data.types import PointCloud
+
+LAYOUT: Final = """\
+  <root>/v1.0-{trainval,test,mini}/{scene,sample,sample_data,sensor,calibrated_sensor,category}.json
+  <root>/v1.0-{trainval,mini}/lidarseg.json
+  <root>/samples/LIDAR_TOP/*.pcd.bin
+  <root>/lidarseg/v1.0-{trainval,mini}/<token>_lidarseg.bin"""
+REMEDY: Final = (
+    "metadata, lidar blobs and nuScenes-lidarseg from nuscenes.org, unpacked into one folder"
+)
+_AGAIN: Final = "unpack the archive again"
+_SCENE_NAME: Final = re.compile(r"scene-\d{4}")
+_COLUMNS: Final = 5  # x, y, z, intensity, ring
+
+
+@dataclass(frozen=True)
+class NuScenesSettings:
+    """What the reader makes of the files.
+
+    version  folder of the tables, such as ``v1.0-trainval``; None: the one that a split belongs to,
+             of those that are there
+    """
+
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        name = self.version
+        if name is not None and (not isinstance(name, str) or Path(name).name != name):
+            raise ValueError(f"version must be the name of a folder in the root, got {name!r}")
+
+
+class NuScenesReader:
+    """Reads the keyframes of LIDAR_TOP; a scene is one scan, its id the ``sample_data`` token.
+
+    Points are in the sensor's frame (x right, y forward, z up), in the file's order and all of
+    them, returns from the car itself included. ``extras``: ``intensity`` float32, the file's 0..255
+    as 0..1, and ``ring`` uint8, the laser. Scans of ``v1.0-test`` have no labels.
+
+    The tables of a version are read when they are first needed, and kept: some ten seconds for
+    ``v1.0-trainval``.
+    """
+
+    label_map: LabelMap = NUSCENES16
+
+    def __init__(self, root: Path | str, settings: NuScenesSettings | None = None) -> None:
+        self.root = Path(root)
+        self.settings = settings if settings is not None else NuScenesSettings()
+        self._versions: dict[str, Version] = {}
+
+    # -- which scenes -----------------------------------------------------------------------------
+
+    def listed(self, split: str) -> tuple[str, ...]:
+        """Tokens of a split: of an official one, of one scene by its name (``scene-0061``), or of
+        all keyframes whose scan is on disk (``all``). By scene, then by time.
+        """
+        if split == ALL:
+            tokens = dict.fromkeys(t for name in self._found() for t in self._read(name).keyframes)
+            return tuple(token for token in tokens if self.has(token))
+        if split in SPLITS:
+            version = self._version_of(split)
+            scenes = SPLITS[split].scenes
+            absent = [scene for scene in scenes if scene not in version.scenes]
+            if absent:
+                raise ValueError(
+                    f"{version.folder / 'scene.json'}: {len(absent)} of {len(scenes)} scenes of "
+                    f"split {split!r} are not in this version (first: {absent[0]}); its own scenes "
+                    "can be given by name"
+                )
+            return tuple(token for scene in scenes for token in version.scenes[scene])
+        if not _SCENE_NAME.fullmatch(split):
+            raise ValueError(
+                f"split must be one of {', '.join((*SPLITS, ALL))} or the name of a scene such as "
+                f"scene-0061, got {split!r}"
+            )
+        for name in self._found():
+            if split in self._read(name).scenes:
+                return self._read(name).scenes[split]
+        raise ValueError(f"{self.root}: no scene {split!r} in {', '.join(self._found())}")
+
+    def has(self, scene_id: str) -> bool:
+        """Whether the scan of a keyframe is on disk; its labels may be missing."""
+        found = self._find(scene_id)
+        return found is not None and (self.root / found[1].points).is_file()
+
+    def _version_of(self, split: str) -> Version:
+        found = self._found()
+        wanted = SPLITS[split].versions if self.settings.version is None else found
+        name = next((name for name in wanted if name in found), None)
+        if name is None:
+            raise FileNotFoundError(
+                f"{self.root}: split {split!r} needs {wanted[0]}/, which is not there (found: "
+                f"{', '.join(found)}); download its metadata from nuscenes.org"
+            )
+        return self._read(name)
+
+    def _found(self) -> list[str]:
+        """Names of the versions that may be read; FileNotFoundError where there are none."""
+        pattern = self.settings.version or "v1.0-*"
+        found = (path.parent.name for path in self.root.glob(f"{pattern}/scene.json"))
+        names = sorted(found, reverse=True)  # v1.0-trainval before its part v1.0-mini
+        if not names:
+            raise FileNotFoundError(
+                f"{self.root}: no {pattern}/scene.json; expected\n{LAYOUT}\n({REMEDY})"
+            )
+        return names
+
+    def _read(self, name: str) -> Version:
+        if name not in self._versions:
+            self._versions[name] = read_version(self.root / name)
+        return self._versions[name]
+
+    def _find(self, scene_id: str) -> tuple[Version, Keyframe] | None:
+        """A keyframe and the version it is in; further tables are read only where they have to."""
+        for version in self._versions.values():
+            if scene_id in version.keyframes:
+                return version, version.keyframes[scene_id]
+        unread = [name for name in self._found() if name not in self._versions]
+        if not unread:
+            return None
+        self._read(unread[0])
+        return self._find(scene_id)
+
+    def _keyframe(self, scene_id: str) -> tuple[Version, Keyframe]:
+        found = self._find(scene_id)
+        if found is None:
+            raise ValueError(
+                f"{self.root}: {scene_id!r} is no token of a keyframe of {LIDAR} in "
+                f"{', '.join(self._found())}"
+            )
+        return found
+
+    # -- one scene --------------------------------------------------------------------------------
+
+    def source_files(self, scene_id: str) -> dict[str, Path]:
+        """The scan, and the labels and the table of categories where it is annotated."""
+        version, keyframe = self._keyframe(scene_id)
+        paths = [self.root / keyframe.points]
+        if keyframe.labels is not None:
+            paths += [self.root / keyframe.labels, version.folder / "category.json"]
+        return {path.name: path for path in paths}
+
+    def read_scene(self, scene_id: str) -> PointCloud:
+        """One scan. A broken or missing file is an error that names it."""
+        version, keyframe = self._keyframe(scene_id)
+        points = read_scan(self.root / keyframe.points)
+        return PointCloud(
+            scene_id=scene_id,
+            xyz_m=np.ascontiguousarray(points[:, :3]),
+            labels=self._read_labels(version, keyframe, len(points)),
+            extras={
+                "intensity": points[:, 3] / np.float32(255),
+                "ring": points[:, 4].astype(np.uint8),
+            },
+        )
+
+    def _read_labels(
+        self, version: Version, keyframe: Keyframe, num_points: int
+    ) -> NDArray[np.int16] | None:
+        if keyframe.labels is None:
+            if version.folder.name.endswith("-test"):
+                return None
+            raise FileNotFoundError(
+                f"{version.folder / 'lidarseg.json'}: no labels of keyframe {keyframe.token} "
+                f"({keyframe.scene}): the table is missing or has no record of it; unpack "
+                f"nuScenes-lidarseg for {version.folder.name} into {self.root}"
+            )
+        path = self.root / keyframe.labels
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; unpack nuScenes-lidarseg again")
+        raw = np.fromfile(path, dtype=np.uint8)
+        if len(raw) != num_points:
+            raise ValueError(
+                f"{path}: {len(raw)} labels of one byte, but {keyframe.points} has {num_points} "
+                f"points; {_AGAIN}"
+            )
+        try:
+            return version.label_map.to_train(raw)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}; {_AGAIN}") from error
+
+
+def read_scan(path: Path) -> NDArray[np.float32]:
+    """A ``.pcd.bin`` file of nuScenes (which is no PCD file): float32 [P, 5], x, y, z in metres,
+    intensity 0..255 and ring. An empty, cut-off or other file is a ValueError.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; unpack the lidar blob it is in")
+    size, row = path.stat().st_size, 4 * _COLUMNS
+    if size == 0 or size % row:
+        raise ValueError(
+            f"{path}: {size} bytes are no whole number of points of {row} bytes (5 float32: x, y, "
+            f"z, intensity, ring); {_AGAIN}"
+        )
+    points = np.fromfile(path, dtype="<f4").reshape(-1, _COLUMNS)
+    invalid = ~np.isfinite(points).all(axis=1)
+    if invalid.any():
+        raise ValueError(
+            f"{path}: {int(invalid.sum())} of {len(points)} points are not finite (first: row "
+            f"{int(invalid.argmax())}); {_AGAIN}"
+        )
+    ring = points[:, 4]
+    if ((ring < 0) | (ring > 255) | (ring != np.floor(ring))).any():
+        raise ValueError(
+            f"{path}: the fifth column is no ring number: not a scan of nuScenes, or damaged; "
+            f"{_AGAIN}"
+        )
+    return points
+
+
+SPEC: Final = DatasetSpec(
+    reader=NuScenesReader,
+    settings=NuScenesSettings,
+    label_map=NUSCENES16,
+    splits=tuple(SPLITS),
+    benchmark="nuscenes",
+    marks=("v1.0-*/scene.json", "v1.0-*/sample_data.json"),
+    layout=LAYOUT,
+    remedy=REMEDY,
+    prepared=False,
+    expected={"train": 28130, "val": 6019, "test": 6008, "mini_train": 323, "mini_val": 81},
+)
+"""nuScenes-lidarseg; scenes are counted in keyframes."""
