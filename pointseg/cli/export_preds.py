@@ -15,13 +15,12 @@ from pathlib import Path
 
 from pointseg.cli import run_main
 from pointseg.cli._trained import add_model_arguments, load_model, open_split, shown
-from pointseg.data.labels import SCANNET20
-from pointseg.data.prepared import resolve_root
+from pointseg.data import DATASETS, find_spec, open_reader
 from pointseg.evaluation import (
     FORMATS,
     check_submission,
     predict_points,
-    split_vertex_counts,
+    split_point_counts,
     write_labels,
 )
 from pointseg.evaluation.choice_files import choices_path, write_choices
@@ -53,10 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = parser.add_argument_group("checking")
     check.add_argument("--check", type=Path, metavar="PATH", help="folder or zip to check")
     check.add_argument(
+        "--dataset", default="scannet", choices=sorted(DATASETS), help="whose scenes it labels"
+    )
+    check.add_argument(
         "--root",
         type=Path,
         metavar="DIR",
-        help="the scenes that it must label, in ScanNet's layout (default: $POINTSEG_DATA/scannet)",
+        help="the scenes that it must label, raw or prepared (default: $POINTSEG_DATA/<dataset>)",
     )
     check.add_argument(
         "--partial",
@@ -106,11 +108,11 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    root = resolve_root("scannet", args.root)
-    sizes = split_vertex_counts(root, args.split or "val")
+    spec, reader = find_spec(args.dataset), open_reader(args.dataset, args.root)
+    sizes = split_point_counts(reader, args.split or "val")
     if args.partial:
         sizes = {scene: size for scene, size in sizes.items() if size is not None}
-    result = check_submission(args.check, sizes, SCANNET20.raw_ids)
+    result = check_submission(args.check, sizes, spec.label_map.raw_ids)
     for note in result.notes:
         print(f"note: {note}")
     for problem in result.problems:

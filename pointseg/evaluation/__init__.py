@@ -6,7 +6,7 @@ from pointseg.evaluation.label_files import FORMATS, write_labels
 from pointseg.evaluation.report import SegReport, write_heatmap, write_json
 from pointseg.evaluation.rules import SCANNET_RULE, MeanOverPresentClasses, MetricRule, Scores
 from pointseg.evaluation.single_pass import PROTOCOL, evaluate_single_pass
-from pointseg.evaluation.submission import SubmissionCheck, check_submission, split_vertex_counts
+from pointseg.evaluation.submission import SubmissionCheck, check_submission, split_point_counts
 from pointseg.evaluation.tiling import Tile, plan_tiles, predict_tiled
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "predict_points",
     "predict_tiled",
     "predict_voxels",
-    "split_vertex_counts",
+    "split_point_counts",
     "write_heatmap",
     "write_json",
     "write_labels",

@@ -227,5 +227,5 @@ def test_point_cloud_checks_its_arrays() -> None:
 @pytest.mark.parametrize(("voxel_size_m", "num_voxels"), [(0.02, 79_893), (0.05, 53_518)])
 def test_real_voxel_counts(real_data: Path, voxel_size_m: float, num_voxels: int) -> None:
     reader = ScanNetReader(real_data / "scannet")
-    cloud = reader.read_scene(reader.find_scene("scene0000_00"))
+    cloud = reader.read_scene("scene0000_00")
     assert len(voxelize_cloud(cloud, voxel_size_m, ("color", "normal")).coords) == num_voxels

@@ -12,23 +12,33 @@ import numpy as np
 import pytest
 
 from pointseg.cli import prepare_data
-from pointseg.data import ScanNetReader, ScanNetSettings, SceneCache, open_dataset, prepare
+from pointseg.data import (
+    DATASETS,
+    PreparedReader,
+    ScanNetReader,
+    ScanNetSettings,
+    SceneCache,
+    open_dataset,
+    prepare,
+    present_scenes,
+    split_lists,
+)
 from pointseg.data import cache as cache_module
-from pointseg.data.prepared import PreparedScenes
-from tests.data.scenes import SceneSpec, write_meta, write_root, write_scene
+from tests.data.scenes import SceneSpec, write_root, write_scene
 
 ARRAYS = ("xyz_m", "color", "normal", "labels", "instances")
 
 
 def run(root: Path, folder: Path | None = None, *, split: str = "all", settings=None, **options):
     reader = ScanNetReader(root, settings)
-    dirs = reader.scene_dirs(split)
     options = {"workers": 0, "show_progress": False, **options}
-    return prepare(reader, dirs, folder, **options)
+    scene_ids = present_scenes(reader, split, "layout")
+    splits = split_lists(reader, DATASETS["scannet"])
+    return prepare(reader, scene_ids, folder, dataset="scannet", splits=splits, **options)
 
 
 def assert_equals_raw(cache: SceneCache, reader: ScanNetReader, scene_id: str) -> None:
-    raw = reader.read_scene(reader.find_scene(scene_id))
+    raw = reader.read_scene(scene_id)
     stored = cache.load(scene_id)
     for name in ARRAYS:
         expected, found = getattr(raw, name), getattr(stored, name)
@@ -112,7 +122,7 @@ def test_another_version_or_other_settings_rebuild(tmp_path: Path, monkeypatch) 
     assert len(run(tmp_path, settings=settings).built) == 4
     assert run(tmp_path, settings=settings).built == ()
     monkeypatch.setattr(cache_module, "FORMAT_VERSION", cache_module.FORMAT_VERSION + 1)
-    with pytest.raises(ValueError, match="format version 1, this release reads 2"):
+    with pytest.raises(ValueError, match="format version 2, this release reads 3"):
         SceneCache(tmp_path / "prepared").load("scene0000_00")
     assert len(run(tmp_path, settings=settings).built) == 4
 
@@ -238,7 +248,9 @@ def test_a_prepared_folder_stands_on_its_own(tmp_path: Path, caplog) -> None:
     assert len(open_dataset("synthetic", tmp_path / "out", "all")) == 4
     (test,) = [open_dataset("scannet", tmp_path / "out", "test")[0]]
     assert test.labels is None
-    write_meta(tmp_path / "out", train=["scene0002_00", "scene0800_00"])
+    index = json.loads((tmp_path / "out/prepared.json").read_text())
+    index["splits"]["train"] = ["scene0002_00", "scene0800_00"]
+    (tmp_path / "out/prepared.json").write_text(json.dumps(index))
     assert open_dataset("scannet", tmp_path / "out", "train").scene_ids == ("scene0002_00",)
     assert "1 of 2 scenes" in caplog.text
     with pytest.raises(FileNotFoundError, match="1 of 2 scenes"):
@@ -261,7 +273,7 @@ def test_missing_data_names_variable_key_and_layout(tmp_path: Path, monkeypatch)
     with pytest.raises(ValueError, match="unknown dataset 'scanet' .*scannet"):
         open_dataset("scanet", tmp_path, "train")
     write_root(tmp_path / "scannet")
-    assert isinstance(open_dataset("scannet", None, "train"), PreparedScenes)
+    assert isinstance(open_dataset("scannet", None, "train").reader, PreparedReader)
 
 
 # -- command --------------------------------------------------------------------------------------
