@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +53,8 @@ class NuScenesReader:
     them, returns from the car itself included. ``extras``: ``intensity`` float32, the file's 0..255
     as 0..1, and ``ring`` uint8, the laser. Scans of ``v1.0-test`` have no labels.
 
-    The tables of a version are read when they are first needed, and kept: some ten seconds for
-    ``v1.0-trainval``.
+    The tables of a version are read when they are first needed, which takes some ten seconds for
+    ``v1.0-trainval``; they are not sent along to other processes.
     """
 
     label_map: LabelMap = NUSCENES16
@@ -63,6 +63,9 @@ class NuScenesReader:
         self.root = Path(root)
         self.settings = settings if settings is not None else NuScenesSettings()
         self._versions: dict[str, Version] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_versions": {}}
 
     # -- which scenes -----------------------------------------------------------------------------
 
@@ -148,13 +151,17 @@ class NuScenesReader:
 
     # -- one scene --------------------------------------------------------------------------------
 
+    def num_points(self, scene_id: str) -> int:
+        """Points of a scan, from the size of its file."""
+        return _num_points(self.root / self._keyframe(scene_id)[1].points)
+
     def source_files(self, scene_id: str) -> dict[str, Path]:
         """The scan, and the labels and the table of categories where it is annotated."""
         version, keyframe = self._keyframe(scene_id)
         paths = [self.root / keyframe.points]
         if keyframe.labels is not None:
             paths += [self.root / keyframe.labels, version.folder / "category.json"]
-        return {path.name: path for path in paths}
+        return {path.name: path for path in paths if path.is_file()}
 
     def read_scene(self, scene_id: str) -> PointCloud:
         """One scan. A broken or missing file is an error that names it."""
@@ -200,15 +207,8 @@ def read_scan(path: Path) -> NDArray[np.float32]:
     """A ``.pcd.bin`` file of nuScenes (which is no PCD file): float32 [P, 5], x, y, z in metres,
     intensity 0..255 and ring. An empty, cut-off or other file is a ValueError.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; unpack the lidar blob it is in")
-    size, row = path.stat().st_size, 4 * _COLUMNS
-    if size == 0 or size % row:
-        raise ValueError(
-            f"{path}: {size} bytes are no whole number of points of {row} bytes (5 float32: x, y, "
-            f"z, intensity, ring); {_AGAIN}"
-        )
-    points = np.fromfile(path, dtype="<f4").reshape(-1, _COLUMNS)
+    points = np.fromfile(path, dtype="<f4", count=_num_points(path) * _COLUMNS)
+    points = points.reshape(-1, _COLUMNS)
     invalid = ~np.isfinite(points).all(axis=1)
     if invalid.any():
         raise ValueError(
@@ -222,6 +222,18 @@ def read_scan(path: Path) -> NDArray[np.float32]:
             f"{_AGAIN}"
         )
     return points
+
+
+def _num_points(path: Path) -> int:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; unpack the lidar blob it is in")
+    size, row = path.stat().st_size, 4 * _COLUMNS
+    if size == 0 or size % row:
+        raise ValueError(
+            f"{path}: {size} bytes are no whole number of points of {row} bytes (5 float32: x, y, "
+            f"z, intensity, ring); {_AGAIN}"
+        )
+    return size // row
 
 
 SPEC: Final = DatasetSpec(

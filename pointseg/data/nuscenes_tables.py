@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pointseg.data.json_records import read_records
 from pointseg.data.labels import LabelMap
 from pointseg.data.nuscenes_classes import NUSCENES16, read_as
 
+T = TypeVar("T")
+
 LIDAR: Final = "LIDAR_TOP"
-_AGAIN: Final = "unpack the metadata of this version again"
+AGAIN: Final = "unpack the metadata of this version again"
 _AGAIN_LABELS: Final = "unpack nuScenes-lidarseg for this version again"
 _SCAN_FIELDS: Final[dict[str, type]] = {
     "token": str,
@@ -51,6 +54,22 @@ class Version:
     label_map: LabelMap
 
 
+def once_a_process(read: Callable[[Path], T]) -> Callable[[Path], T]:
+    """``read(folder)``, remembered for as long as the tables in the folder stay as they are."""
+
+    @functools.lru_cache(maxsize=4)
+    def remembered(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> T:
+        return read(folder)
+
+    @functools.wraps(read)
+    def wrapped(folder: Path) -> T:
+        stats = ((path.name, path.stat()) for path in sorted(folder.glob("*.json")))
+        return remembered(folder, tuple((name, s.st_size, s.st_mtime_ns) for name, s in stats))
+
+    return wrapped
+
+
+@once_a_process
 def read_version(folder: Path) -> Version:
     """Read the tables in ``folder``.
 
@@ -59,16 +78,15 @@ def read_version(folder: Path) -> Version:
     """
     names = _column(folder / "scene.json", "name")
     scene_of = _through(folder / "sample.json", "scene_token", names)
-    channels = _column(folder / "sensor.json", "channel")
-    channel_of = _through(folder / "calibrated_sensor.json", "sensor_token", channels)
+    channel_of = read_channels(folder)
     labels = _label_files(folder / "lidarseg.json")
     found: dict[str, list[tuple[int, Keyframe]]] = {name: [] for name in names.values()}
     path = folder / "sample_data.json"
-    for row in read_records(path, _SCAN_FIELDS, _AGAIN):
-        channel = _follow(channel_of, row, "calibrated_sensor_token", path)
+    for row in read_records(path, _SCAN_FIELDS, AGAIN):
+        channel = follow(channel_of, row, "calibrated_sensor_token", path)
         if channel != LIDAR or not row["is_key_frame"]:
             continue
-        scene = _follow(scene_of, row, "sample_token", path)
+        scene = follow(scene_of, row, "sample_token", path)
         keyframe = Keyframe(row["token"], scene, row["filename"], labels.pop(row["token"], None))
         found[scene].append((row["timestamp"], keyframe))
     if labels:
@@ -81,7 +99,7 @@ def read_version(folder: Path) -> Version:
     }
     keyframes = {k.token: k for keyframes in ordered.values() for k in keyframes}
     if len(keyframes) < sum(map(len, ordered.values())):
-        raise ValueError(f"{path}: some records have the same token; {_AGAIN}")
+        raise ValueError(f"{path}: some records have the same token; {AGAIN}")
     return Version(
         folder,
         keyframes,
@@ -109,6 +127,12 @@ def read_label_map(path: Path) -> LabelMap:
         raise ValueError(f"{path}: {error}; {_AGAIN_LABELS}") from error
 
 
+def read_channels(folder: Path) -> dict[str, str]:
+    """The sensor's channel of every ``calibrated_sensor`` token."""
+    channels = _column(folder / "sensor.json", "channel")
+    return _through(folder / "calibrated_sensor.json", "sensor_token", channels)
+
+
 def _label_files(path: Path) -> dict[str, str]:
     """Label file of every annotated ``sample_data`` token; none without lidarseg."""
     if not path.is_file():
@@ -120,21 +144,22 @@ def _label_files(path: Path) -> dict[str, str]:
 
 def _column(path: Path, field: str) -> dict[str, str]:
     """``field`` of every record by the record's token."""
-    rows = read_records(path, {"token": str, field: str}, _AGAIN)
+    rows = read_records(path, {"token": str, field: str}, AGAIN)
     return {row["token"]: row[field] for row in rows}
 
 
 def _through(path: Path, field: str, table: Mapping[str, str]) -> dict[str, str]:
     """What ``table`` holds for the token in ``field`` of every record, by the record's token."""
-    rows = read_records(path, {"token": str, field: str}, _AGAIN)
-    return {row["token"]: _follow(table, row, field, path) for row in rows}
+    rows = read_records(path, {"token": str, field: str}, AGAIN)
+    return {row["token"]: follow(table, row, field, path) for row in rows}
 
 
-def _follow(table: Mapping[str, str], row: Mapping[str, Any], field: str, path: Path) -> str:
+def follow(table: Mapping[str, T], row: Mapping[str, Any], field: str, path: Path) -> T:
+    """``table[row[field]]`` for a record of ``path``; ValueError where it leads nowhere."""
     try:
         return table[row[field]]
     except KeyError:
         raise ValueError(
             f"{path}: record with token {row['token']!r}: {field} {row[field]!r} is in no record "
-            f"of its table: the tables are not of one release; {_AGAIN}"
+            f"of its table: the tables are not of one release; {AGAIN}"
         ) from None

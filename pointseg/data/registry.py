@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pointseg.data import scannet
+from pointseg.data import nuscenes, scannet
 from pointseg.data.cache import SceneCache
 from pointseg.data.catalog import ALL, DatasetSpec, SceneReader, build_settings
 from pointseg.data.labels import LabelMap
@@ -20,6 +20,7 @@ from pointseg.data.types import PointCloud
 logger = logging.getLogger(__name__)
 
 DATASETS: dict[str, DatasetSpec] = {
+    "nuscenes": nuscenes.SPEC,
     "scannet": scannet.SPEC,
     # Generated rooms: the same format on disk, read by the same code.
     "synthetic": dataclasses.replace(

@@ -121,13 +121,17 @@ def test_errors_of_splits_say_what_is_there(dataset: Dataset) -> None:
 
 def test_reads_all_of_a_scan(dataset: Dataset) -> None:
     opened = reader(dataset)
-    cloud = pickle.loads(pickle.dumps(opened)).read_scene(FRAME)
+    assert opened.has(FRAME)
+    sent = pickle.dumps(opened)
+    assert FRAME.encode() not in sent  # the tables stay here
+    cloud = pickle.loads(sent).read_scene(FRAME)
     points = dataset.points("scene-0061", 1)
     assert cloud.scene_id == FRAME
     np.testing.assert_array_equal(cloud.xyz_m, points[:, :3])
     np.testing.assert_allclose(cloud.extras["intensity"], points[:, 3] / 255, rtol=1e-7)
     np.testing.assert_array_equal(cloud.extras["ring"], points[:, 4])
     np.testing.assert_array_equal(cloud.labels, NUSCENES16.to_train(dataset.raw_labels(1)))
+    assert opened.num_points(FRAME) == dataset.num_points
     files = opened.source_files(FRAME)
     assert {*files.values()} == {
         dataset.points_path("scene-0061", 1),
