@@ -163,7 +163,8 @@ def examine(
         for findings in in_processes(job, scene_ids, workers):
             scenes.append(findings)
             advance()
-    scenes.sort(key=lambda scene: scene_ids.index(scene.scene_id))
+    order = {scene_id: index for index, scene_id in enumerate(scene_ids)}
+    scenes.sort(key=lambda scene: order[scene.scene_id])
     splits, split_problems, split_notes = _examine_splits(spec, reader)
     notes = [*split_notes, *_duplicates(scenes), *_absent_classes(scenes, spec.label_map)]
     problems = [*split_problems, *_prepared_problems(reader)]

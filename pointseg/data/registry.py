@@ -11,7 +11,7 @@ from typing import Any
 
 from pointseg.data import nuscenes, scannet
 from pointseg.data.cache import SceneCache
-from pointseg.data.catalog import ALL, DatasetSpec, SceneReader, build_settings
+from pointseg.data.catalog import DatasetSpec, SceneReader, build_settings
 from pointseg.data.labels import LabelMap
 from pointseg.data.prepare import prepare, raise_failures
 from pointseg.data.prepared import PreparedReader
@@ -144,11 +144,10 @@ def present_scenes(
     present = tuple(scene_id for scene_id in listed if reader.has(scene_id))
     absent = len(listed) - len(present)
     if not present:
-        what = "no scenes" if split == ALL else f"none of the {len(listed)} scenes of split"
-        where = "is there" if split == ALL else f"{split!r} is there"
-        raise FileNotFoundError(f"{reader.root}: {what} {where}; expected\n{layout}")
+        what = f"none of the {len(listed)} scenes of split {split!r}" if listed else "no scene"
+        raise FileNotFoundError(f"{reader.root}: {what} is there; expected\n{layout}")
     if absent:
-        first = next(scene_id for scene_id in listed if scene_id not in set(present))
+        first = next(scene_id for scene_id in listed if not reader.has(scene_id))
         message = (
             f"{reader.root}: {absent} of {len(listed)} scenes of split {split!r} are not there"
         )

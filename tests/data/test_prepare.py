@@ -14,6 +14,7 @@ import pytest
 from pointseg.cli import prepare_data
 from pointseg.data import (
     DATASETS,
+    PointCloud,
     PreparedReader,
     ScanNetReader,
     ScanNetSettings,
@@ -63,6 +64,31 @@ def test_prepared_scenes_equal_raw_ones_and_are_maps(tmp_path: Path) -> None:
     assert content["num_points"] == 25
     assert len(content["sources"]) == 4
     assert not [p for p in (tmp_path / "prepared").iterdir() if p.name.startswith(".")]
+
+
+def test_everything_a_cloud_has_is_stored(tmp_path: Path) -> None:
+    cloud = PointCloud(
+        "far",
+        np.arange(12, dtype=np.float32).reshape(4, 3),
+        labels=np.array([0, -1, 2, 1], dtype=np.int16),
+        context=np.array([False, True, False, True]),
+        extras={"intensity": np.linspace(0, 1, 4, dtype=np.float32), "row": np.arange(4)},
+        origin_m=(1e5, -2e6, 0.5),
+    )
+    cache = SceneCache(tmp_path)
+    cache.write(cloud, {}, {})
+    stored = cache.load("far")
+    assert (stored.origin_m, stored.color) == (cloud.origin_m, None)
+    for name in ("xyz_m", "labels", "context"):
+        np.testing.assert_array_equal(getattr(stored, name), getattr(cloud, name))
+    assert list(stored.extras) == ["intensity", "row"]
+    for name, array in cloud.extras.items():
+        np.testing.assert_array_equal(stored.extras[name], array)
+    assert cache.num_points("far") == 4
+    assert all(path.is_file() for path in cache.files("far").values())
+    stored_own = stored.own()
+    np.testing.assert_array_equal(stored_own.xyz_m, cloud.xyz_m[[0, 2]])
+    assert stored_own.context is None
 
 
 def test_an_unchanged_scene_is_left_alone(tmp_path: Path) -> None:
@@ -238,6 +264,20 @@ def test_opening_keeps_the_settings_scenes_were_prepared_with(tmp_path: Path, ca
     with caplog.at_level(logging.INFO):
         open_dataset("scannet", tmp_path, "train")
     assert "preparing" not in caplog.text
+
+
+def test_options_choose_settings_and_never_silently_others(tmp_path: Path) -> None:
+    write_root(tmp_path)
+    options = {"align_axes": True}
+    scenes = open_dataset("scannet", tmp_path, "train", options=options, workers=0)
+    assert scenes.reader.settings["align_axes"] is True
+    open_dataset("scannet", tmp_path, "train", options=options, workers=0)
+    open_dataset("scannet", tmp_path, "train", workers=0)
+    for root in (tmp_path, tmp_path / "prepared"):
+        with pytest.raises(ValueError, match=r"align_axes = True, asked .* --option align_axes"):
+            open_dataset("scannet", root, "train", options={"align_axes": False})
+        with pytest.raises(ValueError, match=r"'align_axis'; did you mean 'align_axes'"):
+            open_dataset("scannet", root, "train", options={"align_axis": True})
 
 
 def test_a_prepared_folder_stands_on_its_own(tmp_path: Path, caplog) -> None:
