@@ -11,8 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointseg.data.catalog import ALL, DatasetSpec
-from pointseg.data.labels import LabelMap
+from pointseg.data.labels import IGNORE_INDEX, LabelMap
 from pointseg.data.nuscenes_classes import NUSCENES16
+from pointseg.data.nuscenes_scans import (
+    count_points,
+    earlier_scans,
+    join,
+    read_moved,
+    read_scan,
+)
 from pointseg.data.nuscenes_splits import SPLITS
 from pointseg.data.nuscenes_tables import LIDAR, Keyframe, Version, read_version
 from pointseg.data.types import PointCloud
@@ -21,29 +28,34 @@ LAYOUT: Final = """\
   <root>/v1.0-{trainval,test,mini}/{scene,sample,sample_data,sensor,calibrated_sensor,category}.json
   <root>/v1.0-{trainval,mini}/lidarseg.json
   <root>/samples/LIDAR_TOP/*.pcd.bin
+  <root>/sweeps/LIDAR_TOP/*.pcd.bin   with v1.0-*/ego_pose.json, where num_sweeps is more than 1
   <root>/lidarseg/v1.0-{trainval,mini}/<token>_lidarseg.bin"""
 REMEDY: Final = (
     "metadata, lidar blobs and nuScenes-lidarseg from nuscenes.org, unpacked into one folder"
 )
 _AGAIN: Final = "unpack the archive again"
 _SCENE_NAME: Final = re.compile(r"scene-\d{4}")
-_COLUMNS: Final = 5  # x, y, z, intensity, ring
 
 
 @dataclass(frozen=True)
 class NuScenesSettings:
     """What the reader makes of the files.
 
-    version  folder of the tables, such as ``v1.0-trainval``; None: the one that a split belongs to,
-             of those that are there
+    version     folder of the tables, such as ``v1.0-trainval``; None: the one that a split belongs
+                to, of those that are there
+    num_sweeps  scans that make up a cloud: the keyframe itself and earlier scans of its scene, 0.05
+                s apart, where the scene has so many. The challenge allows for 11.
     """
 
     version: str | None = None
+    num_sweeps: int = 1
 
     def __post_init__(self) -> None:
         name = self.version
         if name is not None and (not isinstance(name, str) or Path(name).name != name):
             raise ValueError(f"version must be the name of a folder in the root, got {name!r}")
+        if type(self.num_sweeps) is not int or self.num_sweeps < 1:
+            raise ValueError(f"num_sweeps must be an integer >= 1, got {self.num_sweeps!r}")
 
 
 class NuScenesReader:
@@ -51,10 +63,12 @@ class NuScenesReader:
 
     Points are in the sensor's frame (x right, y forward, z up), in the file's order and all of
     them, returns from the car itself included. ``extras``: ``intensity`` float32, the file's 0..255
-    as 0..1, and ``ring`` uint8, the laser. Scans of ``v1.0-test`` have no labels.
+    as 0..1, and ``ring`` uint8, the laser. Scans of ``v1.0-test`` have no labels. With several
+    sweeps the points of earlier scans follow as ``context``, without labels, and
+    ``extras["sweep"]`` (int16) is their age in scans.
 
     The tables of a version are read when they are first needed, which takes some ten seconds for
-    ``v1.0-trainval``; they are not sent along to other processes.
+    ``v1.0-trainval`` and twice that with sweeps; they are not sent along to other processes.
     """
 
     label_map: LabelMap = NUSCENES16
@@ -153,12 +167,17 @@ class NuScenesReader:
 
     def num_points(self, scene_id: str) -> int:
         """Points of a scan, from the size of its file."""
-        return _num_points(self.root / self._keyframe(scene_id)[1].points)
+        return count_points(self.root / self._keyframe(scene_id)[1].points)
 
     def source_files(self, scene_id: str) -> dict[str, Path]:
-        """The scan, and the labels and the table of categories where it is annotated."""
+        """The scan with its sweeps, and the labels and the table of categories where it is
+        annotated. The other tables, which say what belongs together, are not among them.
+        """
         version, keyframe = self._keyframe(scene_id)
-        paths = [self.root / keyframe.points]
+        paths = [
+            self.root / keyframe.points,
+            *(path for path, _ in self._sweeps(version, scene_id)),
+        ]
         if keyframe.labels is not None:
             paths += [self.root / keyframe.labels, version.folder / "category.json"]
         return {path.name: path for path in paths if path.is_file()}
@@ -166,16 +185,30 @@ class NuScenesReader:
     def read_scene(self, scene_id: str) -> PointCloud:
         """One scan. A broken or missing file is an error that names it."""
         version, keyframe = self._keyframe(scene_id)
-        points = read_scan(self.root / keyframe.points)
+        own = read_scan(self.root / keyframe.points)
+        labels = self._read_labels(version, keyframe, len(own))
+        if self.settings.num_sweeps == 1:
+            return PointCloud(scene_id, _xyz(own), labels=labels, extras=_extras(own))
+        sweeps = [read_moved(path, move) for path, move in self._sweeps(version, scene_id)]
+        points, age = join([own, *sweeps])
+        if labels is not None:
+            missing = np.full(len(points) - len(own), IGNORE_INDEX, dtype=np.int16)
+            labels = np.concatenate([labels, missing])
         return PointCloud(
-            scene_id=scene_id,
-            xyz_m=np.ascontiguousarray(points[:, :3]),
-            labels=self._read_labels(version, keyframe, len(points)),
-            extras={
-                "intensity": points[:, 3] / np.float32(255),
-                "ring": points[:, 4].astype(np.uint8),
-            },
+            scene_id,
+            _xyz(points),
+            labels=labels,
+            context=age > 0,
+            extras={**_extras(points), "sweep": age},
         )
+
+    def _sweeps(self, version: Version, token: str) -> list[tuple[Path, NDArray[np.float64]]]:
+        """Files of the earlier scans, and what moves each into the keyframe's frame."""
+        count = self.settings.num_sweeps - 1
+        if count == 0:
+            return []
+        found = earlier_scans(version.folder, token, count)
+        return [(self.root / points, move) for points, move in found]
 
     def _read_labels(
         self, version: Version, keyframe: Keyframe, num_points: int
@@ -203,37 +236,12 @@ class NuScenesReader:
             raise ValueError(f"{path}: {error}; {_AGAIN}") from error
 
 
-def read_scan(path: Path) -> NDArray[np.float32]:
-    """A ``.pcd.bin`` file of nuScenes (which is no PCD file): float32 [P, 5], x, y, z in metres,
-    intensity 0..255 and ring. An empty, cut-off or other file is a ValueError.
-    """
-    points = np.fromfile(path, dtype="<f4", count=_num_points(path) * _COLUMNS)
-    points = points.reshape(-1, _COLUMNS)
-    invalid = ~np.isfinite(points).all(axis=1)
-    if invalid.any():
-        raise ValueError(
-            f"{path}: {int(invalid.sum())} of {len(points)} points are not finite (first: row "
-            f"{int(invalid.argmax())}); {_AGAIN}"
-        )
-    ring = points[:, 4]
-    if ((ring < 0) | (ring > 255) | (ring != np.floor(ring))).any():
-        raise ValueError(
-            f"{path}: the fifth column is no ring number: not a scan of nuScenes, or damaged; "
-            f"{_AGAIN}"
-        )
-    return points
+def _xyz(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(points[:, :3])
 
 
-def _num_points(path: Path) -> int:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; unpack the lidar blob it is in")
-    size, row = path.stat().st_size, 4 * _COLUMNS
-    if size == 0 or size % row:
-        raise ValueError(
-            f"{path}: {size} bytes are no whole number of points of {row} bytes (5 float32: x, y, "
-            f"z, intensity, ring); {_AGAIN}"
-        )
-    return size // row
+def _extras(points: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    return {"intensity": points[:, 3] / np.float32(255), "ring": points[:, 4].astype(np.uint8)}
 
 
 SPEC: Final = DatasetSpec(

@@ -34,10 +34,40 @@ def keyframe_token(scene: str, index: int) -> str:
     return token(scene, "LIDAR_TOP", index)
 
 
+def sweep_token(scene: str, index: int) -> str:
+    return token(scene, "LIDAR_TOP", index, "sweep")
+
+
+def pose(yaw: float, x: float, y: float, z: float) -> dict[str, list[float]]:
+    rotation = [float(np.cos(yaw / 2)), 0.0, 0.0, float(np.sin(yaw / 2))]
+    return {"rotation": rotation, "translation": [x, y, z]}
+
+
+def car(time: float) -> dict[str, list[float]]:
+    """Where the car is; far from the world's origin, as in the maps of the release."""
+    return pose(0.3 * time, 1600 + 5 * time, 900 - 2 * time, 0)
+
+
+SENSOR = pose(-np.pi / 2, 0.9, 0, 1.8)  # on the car
+
+
+def sensor_to_world(time: float) -> np.ndarray:
+    """float64 [4, 4], by another way than with quaternions."""
+    matrices = []
+    for at in (car(time), SENSOR):
+        yaw = 2 * np.arctan2(at["rotation"][3], at["rotation"][0])
+        matrix = np.eye(4)
+        matrix[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
+        matrix[:3, 3] = at["translation"]
+        matrices.append(matrix)
+    return matrices[0] @ matrices[1]
+
+
 @dataclass
 class Dataset:
-    """Scenes of ``keyframes`` samples each. A sample has a lidar and a camera keyframe, and between
-    two of them lies one further sweep of the lidar.
+    """Scenes of ``keyframes`` samples each. A sample has a lidar and a camera keyframe; between two
+    keyframes of the lidar lies one further sweep, which sees the same points of the world as the
+    keyframe after it. The car moves and turns.
     """
 
     root: Path
@@ -57,12 +87,22 @@ class Dataset:
         ring = rng.integers(0, 32, self.num_points)
         return np.column_stack([xyz, intensity, ring]).astype(np.float32)
 
+    def sweep(self, scene: str, index: int) -> np.ndarray:
+        """As :meth:`points`, of the sweep that follows keyframe ``index``."""
+        points = self.points(scene, index + 1)
+        move = np.linalg.inv(sensor_to_world(index + 0.5)) @ sensor_to_world(index + 1)
+        points[:, :3] = points[:, :3] @ move[:3, :3].T + move[:3, 3]
+        return points
+
     def raw_labels(self, index: int) -> np.ndarray:
         """uint8 [P], all 32 ids."""
         return ((np.arange(self.num_points) + index) % len(CATEGORIES)).astype(np.uint8)
 
     def points_path(self, scene: str, index: int) -> Path:
         return self.root / f"samples/LIDAR_TOP/{scene}-{index}.pcd.bin"
+
+    def sweep_path(self, scene: str, index: int) -> Path:
+        return self.root / f"sweeps/LIDAR_TOP/{scene}-{index}-later.pcd.bin"
 
     def labels_path(self, scene: str, index: int) -> Path:
         return self.root / f"lidarseg/{self.version}/{keyframe_token(scene, index)}_lidarseg.bin"
@@ -87,8 +127,13 @@ class Dataset:
 
     def _write_keyframe(self, scene: str, index: int) -> None:
         points, labels = self.points_path(scene, index), self.labels_path(scene, index)
-        points.parent.mkdir(parents=True, exist_ok=True)
-        points.write_bytes(self.points(scene, index).tobytes())
+        sweep = self.sweep_path(scene, index)
+        for path, content in (
+            (points, self.points(scene, index)),
+            (sweep, self.sweep(scene, index)),
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.tobytes())
         if self.labelled:
             labels.parent.mkdir(parents=True, exist_ok=True)
             labels.write_bytes(self.raw_labels(index).tobytes())
@@ -101,7 +146,13 @@ class Dataset:
             "sample": [{"token": token(s, i), "scene_token": token(s)} for s, i in frames],
             "sensor": [{"token": token(s), "channel": s} for s in sensors],
             "calibrated_sensor": [
-                {"token": token("calibrated", s), "sensor_token": token(s)} for s in sensors
+                {"token": token("calibrated", s), "sensor_token": token(s), **SENSOR}
+                for s in sensors
+            ],
+            "ego_pose": [
+                {"token": token("pose", s, time), **car(time)}
+                for s, i in frames
+                for time in (i, i + 0.5)
             ],
             "sample_data": [  # from the last to the first: the order comes from the timestamps
                 self._scan(scene, index, channel, key)
@@ -123,13 +174,23 @@ class Dataset:
                 for scene, index in frames
             ]
 
+    def _previous(self, scene: str, index: int, channel: str, key: bool) -> str:
+        if not key:
+            return keyframe_token(scene, index)
+        if index == 0:
+            return ""
+        lidar = channel == "LIDAR_TOP"
+        return sweep_token(scene, index - 1) if lidar else token(scene, channel, index - 1)
+
     def _scan(self, scene: str, index: int, channel: str, key: bool) -> dict[str, Any]:
-        folder = "samples" if key else "sweeps"
+        path = f"samples/{channel}/{scene}-{index}.pcd.bin"
         return {
-            "token": token(scene, channel, index) if key else token(scene, channel, index, "sweep"),
+            "token": token(scene, channel, index) if key else sweep_token(scene, index),
+            "prev": self._previous(scene, index, channel, key),
+            "ego_pose_token": token("pose", scene, index if key else index + 0.5),
             "sample_token": token(scene, index),
             "calibrated_sensor_token": token("calibrated", channel),
             "timestamp": 1_530_000_000_000_000 + 500_000 * index + (0 if key else 250_000),
             "is_key_frame": key,
-            "filename": f"{folder}/{channel}/{scene}-{index}.pcd.bin",
+            "filename": path if key else str(self.sweep_path(scene, index).relative_to(self.root)),
         }

@@ -227,6 +227,70 @@ def test_labels_that_were_not_unpacked_are_asked_for(dataset: Dataset, table: li
         reader(dataset).read_scene(FRAME)
 
 
+# -- sweeps ---------------------------------------------------------------------------------------
+
+
+def test_sweeps_are_moved_into_the_frame_of_the_keyframe(dataset: Dataset) -> None:
+    alone = reader(dataset).read_scene(FRAME)
+    cloud = reader(dataset, num_sweeps=2).read_scene(FRAME)
+    assert cloud.context is not None
+    own = cloud.own()
+    for name in ("xyz_m", "labels"):
+        np.testing.assert_array_equal(getattr(own, name), getattr(alone, name))
+    np.testing.assert_array_equal(own.extras["ring"], alone.extras["ring"])
+    # The sweep sees the same points from another place, except for what was the car there.
+    sweep = dataset.sweep("scene-0061", 0)
+    kept = (np.abs(sweep[:, :2]) >= 1).any(axis=1)
+    earlier = cloud.select(cloud.context)
+    assert 30 < kept.sum() == earlier.num_points
+    np.testing.assert_allclose(earlier.xyz_m, alone.xyz_m[kept], atol=1e-4)
+    np.testing.assert_array_equal(earlier.extras["intensity"], alone.extras["intensity"][kept])
+    assert earlier.labels is not None
+    assert (earlier.labels == -1).all()
+    np.testing.assert_array_equal(cloud.extras["sweep"], cloud.context)
+
+
+def test_sweeps_go_back_over_keyframes_to_the_begin_of_the_scene(dataset: Dataset) -> None:
+    opened = reader(dataset, num_sweeps=11)
+    ages = np.unique(opened.read_scene(FRAME).extras["sweep"])
+    assert ages.tolist() == [0, 1, 2]  # the sweep between them and the first keyframe
+    assert {*opened.source_files(FRAME).values()} >= {
+        dataset.points_path("scene-0061", 0),
+        dataset.sweep_path("scene-0061", 0),
+    }
+    first = opened.read_scene(keyframe_token("scene-0061", 0))
+    assert first.context is not None
+    assert not first.context.any()
+
+
+def test_errors_of_sweeps(dataset: Dataset) -> None:
+    with pytest.raises(ValueError, match="num_sweeps must be an integer >= 1, got 0"):
+        reader(dataset, num_sweeps=0)
+    dataset.sweep_path("scene-0061", 0).unlink()
+    with pytest.raises(FileNotFoundError, match=r"sweeps/LIDAR_TOP/.*: no such file"):
+        reader(dataset, num_sweeps=2).read_scene(FRAME)
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "message"),
+    [
+        ("sample_data", {"prev": "beef"}, r"prev 'beef', before the keyframe .* no scan of LIDAR"),
+        ("sample_data", {"ego_pose_token": "beef"}, "ego_pose_token 'beef' is in no record"),
+        ("ego_pose", {"rotation": [1, 0, 0]}, "rotation must be 4 numbers"),
+        ("ego_pose", {"rotation": [1, 1, 0, 0]}, "is no unit quaternion"),
+        ("ego_pose", {"translation": [0, 0, float("nan")]}, "is no unit quaternion and a transl"),
+        ("calibrated_sensor", {"translation": "here"}, "'translation' must be list, got 'here'"),
+    ],
+)
+def test_broken_poses(dataset: Dataset, table: str, change: dict, message: str) -> None:
+    for row in dataset.tables[table]:
+        if table != "sample_data" or row["token"] == FRAME:
+            row.update(change)
+    dataset.write_table(table)
+    with pytest.raises(ValueError, match=rf"{table}\.json: .*{message}"):
+        reader(dataset, num_sweeps=2).read_scene(FRAME)
+
+
 # -- tables ---------------------------------------------------------------------------------------
 
 
