@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -161,8 +161,7 @@ def read_moved(path: Path, move: NDArray[np.float64]) -> NDArray[np.float32]:
     return points
 
 
-def join(scans: Iterable[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
+def join(scans: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
     """Scans one after the other [P, 5], and the number of each point's scan [P]."""
-    scans = list(scans)
     age = np.repeat(np.arange(len(scans), dtype=np.int16), [len(scan) for scan in scans])
     return np.concatenate(scans), age

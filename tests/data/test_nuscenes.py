@@ -92,6 +92,14 @@ def test_split_takes_the_version_it_belongs_to(tmp_path: Path) -> None:
     assert len(opened.listed("test")) == 150
     assert opened.read_scene(opened.listed("test")[0]).labels is None
     assert set(opened.listed("mini_val")) <= set(opened.listed("val"))
+    # Labels are those of the version that the split is from, in another process, too.
+    small = NuScenesReader(tmp_path)
+    (token, _) = small.listed("mini_val")
+    for one in (small, pickle.loads(pickle.dumps(small))):
+        assert (
+            tmp_path / f"lidarseg/v1.0-mini/{token}_lidarseg.bin"
+            in one.source_files(token).values()
+        )
     assert len(opened.listed("all")) == len(set(opened.listed("all"))) == 300
     # A fresh reader finds a token in whichever version has it.
     assert NuScenesReader(tmp_path).has(keyframe_token(SPLITS["test"].scenes[0], 0))
