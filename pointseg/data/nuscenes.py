@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from pointseg.data.catalog import ALL, DatasetSpec
 from pointseg.data.labels import IGNORE_INDEX, LabelMap
 from pointseg.data.nuscenes_classes import NUSCENES16
-from pointseg.data.nuscenes_scans import count_points, earlier_scans, join, read_moved, read_scan
+from pointseg.data.nuscenes_scans import (
+    count_points,
+    earlier_scans,
+    join,
+    read_moved,
+    read_scan,
+    read_scans,
+)
 from pointseg.data.nuscenes_splits import SPLITS
 from pointseg.data.nuscenes_tables import LIDAR, Keyframe, Version, read_version
 from pointseg.data.types import PointCloud
@@ -62,7 +69,7 @@ class NuScenesReader:
     ``extras["sweep"]`` (int16) is their age in scans.
 
     The tables of a version are read when they are first needed, which takes some ten seconds for
-    ``v1.0-trainval`` and twice that with sweeps; they are not sent along to other processes.
+    ``v1.0-trainval`` and some thirty with sweeps; they are not sent along to other processes.
     """
 
     label_map: LabelMap = NUSCENES16
@@ -137,6 +144,8 @@ class NuScenesReader:
         version = self._versions.get(name)
         if version is None:
             self._versions[name] = version = read_version(self.root / name)
+            if self.settings.num_sweeps > 1:
+                read_scans(version.folder)  # now, so that processes forked from this one have them
         return version
 
     def _find(self, scene_id: str) -> tuple[Version, Keyframe] | None:

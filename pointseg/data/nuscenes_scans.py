@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,14 +82,17 @@ def read_scans(folder: Path) -> dict[str, Scan]:
         for row in read_records(path, _SCAN_FIELDS, AGAIN)
         if follow(channels, row, "calibrated_sensor_token", path) == LIDAR
     ]
-    sensors = _poses(folder, "calibrated_sensor", rows)
-    cars = _poses(folder, "ego_pose", rows)
-    scans = {}
-    for row in rows:
-        pose = follow(cars, row, "ego_pose_token", path)
-        to_world = pose @ sensors[row["calibrated_sensor_token"]]
-        scans[row["token"]] = Scan(row["filename"], row["prev"], to_world)
-    return scans
+    cars, car_to_world = _poses(folder / "ego_pose.json", {r["ego_pose_token"] for r in rows})
+    sensors, sensor_to_car = _poses(
+        folder / "calibrated_sensor.json", {r["calibrated_sensor_token"] for r in rows}
+    )
+    car = [follow(cars, row, "ego_pose_token", path) for row in rows]
+    sensor = [sensors[row["calibrated_sensor_token"]] for row in rows]
+    to_world = car_to_world[car] @ sensor_to_car[sensor]
+    return {
+        row["token"]: Scan(row["filename"], row["prev"], matrix)
+        for row, matrix in zip(rows, to_world, strict=True)
+    }
 
 
 def earlier_scans(folder: Path, token: str, count: int) -> list[tuple[str, NDArray[np.float64]]]:
@@ -111,43 +114,49 @@ def earlier_scans(folder: Path, token: str, count: int) -> list[tuple[str, NDArr
     return found
 
 
-def _poses(
-    folder: Path, table: str, scans: Iterable[Mapping[str, str]]
-) -> dict[str, NDArray[np.float64]]:
-    """The poses of a table that the scans name, as matrices [4, 4] by token."""
-    path = folder / f"{table}.json"
-    wanted = {scan[f"{table}_token"] for scan in scans}
-    return {
-        row["token"]: _matrix(row, path)
-        for row in read_records(path, _POSE_FIELDS, AGAIN)
-        if row["token"] in wanted
-    }
-
-
-def _matrix(row: Mapping[str, Any], path: Path) -> NDArray[np.float64]:
-    """``rotation`` is a unit quaternion, its real part first; ``translation`` is in metres."""
+def _poses(path: Path, wanted: set[str]) -> tuple[dict[str, int], NDArray[np.float64]]:
+    """The ``wanted`` poses of a table: row by token, and matrices [R, 4, 4]."""
+    rows: dict[str, int] = {}
+    values: list[list[float]] = []
+    for row in read_records(path, _POSE_FIELDS, AGAIN):
+        if row["token"] not in wanted:
+            continue
+        if (len(row["rotation"]), len(row["translation"])) != (4, 3):
+            raise ValueError(
+                f"{path}: record with token {row['token']!r}: rotation must be 4 numbers and "
+                f"translation 3; {AGAIN}"
+            )
+        rows[row["token"]] = len(values)
+        values.append(row["rotation"] + row["translation"])
     try:
-        quaternion = np.array(row["rotation"], dtype=np.float64).reshape(4)
-        translation = np.array(row["translation"], dtype=np.float64).reshape(3)
+        numbers = np.array(values, dtype=np.float64).reshape(-1, 7)
     except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: rotation and translation: {error}; {AGAIN}") from error
+    unit = np.abs(np.linalg.norm(numbers[:, :4], axis=1) - 1) < 1e-3
+    broken = ~(unit & np.isfinite(numbers).all(axis=1))
+    if broken.any():
+        token = list(rows)[int(broken.argmax())]
         raise ValueError(
-            f"{path}: record with token {row['token']!r}: rotation must be 4 numbers and "
-            f"translation 3 ({error}); {AGAIN}"
-        ) from error
-    if not abs(np.linalg.norm(quaternion) - 1) < 1e-3 or not np.isfinite(translation).all():
-        raise ValueError(
-            f"{path}: record with token {row['token']!r}: {row['rotation']}, "
-            f"{row['translation']} is no unit quaternion and a translation; {AGAIN}"
+            f"{path}: record with token {token!r}: {values[rows[token]]} is no unit quaternion "
+            f"and a translation; {AGAIN}"
         )
-    w, x, y, z = quaternion / np.linalg.norm(quaternion)
-    matrix = np.eye(4)
-    matrix[:3, :3] = [
+    return rows, _matrices(numbers[:, :4], numbers[:, 4:])
+
+
+def _matrices(
+    quaternion: NDArray[np.float64], translation: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Matrices [R, 4, 4] of unit quaternions [R, 4], real part first, and translations [R, 3]."""
+    w, x, y, z = (quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)).T
+    rotation = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
         [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
     ]
-    matrix[:3, 3] = translation
-    return matrix
+    matrices = np.tile(np.eye(4), (len(quaternion), 1, 1))
+    matrices[:, :3, :3] = np.moveaxis(np.array(rotation), -1, 0)
+    matrices[:, :3, 3] = translation
+    return matrices
 
 
 def read_moved(path: Path, move: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -51,16 +51,17 @@ def car(time: float) -> dict[str, list[float]]:
 SENSOR = pose(-np.pi / 2, 0.9, 0, 1.8)  # on the car
 
 
+def matrix(at: dict[str, list[float]]) -> np.ndarray:
+    """float64 [4, 4] of a pose that turns about the vertical alone."""
+    yaw = 2 * np.arctan2(at["rotation"][3], at["rotation"][0])
+    out = np.eye(4)
+    out[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
+    out[:3, 3] = at["translation"]
+    return out
+
+
 def sensor_to_world(time: float) -> np.ndarray:
-    """float64 [4, 4], by another way than with quaternions."""
-    matrices = []
-    for at in (car(time), SENSOR):
-        yaw = 2 * np.arctan2(at["rotation"][3], at["rotation"][0])
-        matrix = np.eye(4)
-        matrix[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
-        matrix[:3, 3] = at["translation"]
-        matrices.append(matrix)
-    return matrices[0] @ matrices[1]
+    return matrix(car(time)) @ matrix(SENSOR)
 
 
 @dataclass

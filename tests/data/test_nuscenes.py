@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from pointseg.data.clouds import read_cloud
 from pointseg.data.nuscenes import SPEC, NuScenesReader
 from pointseg.data.nuscenes_classes import NUSCENES16
+from pointseg.data.nuscenes_scans import earlier_scans
 from pointseg.data.nuscenes_splits import SPLITS
-from tests.data.nuscenes_files import CATEGORIES, Dataset, keyframe_token, token
+from tests.data.nuscenes_files import CATEGORIES, SENSOR, Dataset, keyframe_token, matrix, token
 
 FRAME = keyframe_token("scene-0061", 1)
 
@@ -286,6 +288,11 @@ def test_errors_of_sweeps(dataset: Dataset) -> None:
         ("sample_data", {"ego_pose_token": "beef"}, "ego_pose_token 'beef' is in no record"),
         ("ego_pose", {"rotation": [1, 0, 0]}, "rotation must be 4 numbers"),
         ("ego_pose", {"rotation": [1, 1, 0, 0]}, "is no unit quaternion"),
+        (
+            "ego_pose",
+            {"rotation": [1, 0, 0, "none"]},
+            "rotation and translation: could not convert",
+        ),
         ("ego_pose", {"translation": [0, 0, float("nan")]}, "is no unit quaternion and a transl"),
         ("calibrated_sensor", {"translation": "here"}, "'translation' must be list, got 'here'"),
     ],
@@ -297,6 +304,24 @@ def test_broken_poses(dataset: Dataset, table: str, change: dict, message: str) 
     dataset.write_table(table)
     with pytest.raises(ValueError, match=rf"{table}\.json: .*{message}"):
         reader(dataset, num_sweeps=2).read_scene(FRAME)
+
+
+def test_any_rotation_of_the_car_is_followed(dataset: Dataset) -> None:
+    """Not only about the vertical: against scipy's rotations."""
+    rng = np.random.default_rng(0)
+    poses = Rotation.random(4, random_state=0)
+    for row, turn in zip(dataset.tables["ego_pose"][:4], poses, strict=True):
+        row["rotation"] = np.roll(turn.as_quat(), 1).tolist()  # scipy has the real part last
+        row["translation"] = rng.normal(scale=1000, size=3).tolist()
+    dataset.write_table("ego_pose")
+    ((_, move),) = earlier_scans(dataset.root / dataset.version, FRAME, 1)
+    matrices = []
+    for row in dataset.tables["ego_pose"][1:3]:  # of the sweep, and of the keyframe after it
+        car_to_world = np.eye(4)
+        car_to_world[:3, :3] = Rotation.from_quat(np.roll(row["rotation"], -1)).as_matrix()
+        car_to_world[:3, 3] = row["translation"]
+        matrices.append(car_to_world @ matrix(SENSOR))
+    np.testing.assert_allclose(move, np.linalg.inv(matrices[1]) @ matrices[0], atol=1e-8)
 
 
 # -- tables ---------------------------------------------------------------------------------------
