@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from pointseg.data.json_records import read_records
 from pointseg.data.nuscenes_tables import AGAIN, LIDAR, follow, once_a_process, read_channels
+from pointseg.data.point_rows import num_point_rows, read_point_rows
 
-_AGAIN: Final = "unpack the archive again"
-_COLUMNS: Final = 5  # x, y, z, intensity, ring
+_AGAIN: Final = "unpack the lidar blob that it is in again"
+_COLUMNS: Final = ("x", "y", "z", "intensity", "ring")
 _CAR_M: Final = 1.0  # closer than this along x and y is the car, as in nuScenes' own code
 _POSE_FIELDS: Final[dict[str, type]] = {"token": str, "rotation": list, "translation": list}
 _SCAN_FIELDS: Final[dict[str, type]] = {
@@ -29,8 +30,7 @@ def read_scan(path: Path) -> NDArray[np.float32]:
     """A ``.pcd.bin`` file of nuScenes (which is no PCD file): float32 [P, 5], x, y, z in metres,
     intensity 0..255 and ring. An empty, cut-off or other file is a ValueError.
     """
-    points = np.fromfile(path, dtype="<f4", count=count_points(path) * _COLUMNS)
-    points = points.reshape(-1, _COLUMNS)
+    points = read_point_rows(path, _COLUMNS, _AGAIN)
     invalid = ~np.isfinite(points).all(axis=1)
     if invalid.any():
         raise ValueError(
@@ -48,15 +48,7 @@ def read_scan(path: Path) -> NDArray[np.float32]:
 
 def count_points(path: Path) -> int:
     """Points of a scan, from the size of its file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; unpack the lidar blob it is in")
-    size, row = path.stat().st_size, 4 * _COLUMNS
-    if size == 0 or size % row:
-        raise ValueError(
-            f"{path}: {size} bytes are no whole number of points of {row} bytes (5 float32: x, y, "
-            f"z, intensity, ring); {_AGAIN}"
-        )
-    return size // row
+    return num_point_rows(path, _COLUMNS, _AGAIN)
 
 
 class Scan(NamedTuple):
