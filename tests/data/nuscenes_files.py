@@ -76,7 +76,6 @@ class Dataset:
     scenes: Sequence[str] = ("scene-0061", "scene-0103")
     keyframes: int = 2
     num_points: int = 40
-    indexed: bool = True  # whether category.json has ids
     labelled: bool = True
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -161,7 +160,7 @@ class Dataset:
                 for channel, key in (("LIDAR_TOP", False), ("LIDAR_TOP", True), ("CAM_FRONT", True))
             ],
             "category": [
-                {"token": token(name), "name": name, **({"index": i} if self.indexed else {})}
+                {"token": token(name), "name": name, "index": i}
                 for i, name in enumerate(CATEGORIES)
             ],
         }

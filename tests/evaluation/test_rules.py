@@ -138,9 +138,10 @@ def test_every_dataset_has_a_rule_and_names_of_rules_differ():
         benchmark_of_rule("mine")
 
 
-@pytest.mark.parametrize("benchmark", BENCHMARKS.values(), ids=BENCHMARKS)
-def test_nothing_counted_is_no_error(benchmark):
-    scores = benchmark.rule.score(ConfusionMatrix(C).counts)
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_nothing_counted_is_no_error(name):
+    num_classes = 200 if name == "scannet200" else C
+    scores = BENCHMARKS[name].rule.score(ConfusionMatrix(num_classes).counts)
     assert math.isnan(scores.mean_iou) or scores.mean_iou == 0.0
 
 
