@@ -116,6 +116,7 @@ def usual_scene(cloud: PointCloud, rng: np.random.Generator) -> tuple[NDArray[An
     distortion by scipy, voxels by ``np.unique``, of which each takes its first point.
     """
     for transform in build_transforms(RECIPE):
+        assert not isinstance(transform, MixingTransform)
         if not isinstance(transform, ElasticDistortion):
             cloud = transform(cloud, rng)
         elif rng.random() < transform.probability:

@@ -19,7 +19,7 @@ from pointseg.data.types import PointCloud
 class Transform(Protocol):
     """A function of a cloud and a random generator; the input and its arrays are never modified.
 
-    Where its class has an attribute ``moves_sensor`` that is true, angles about the origin mean
+    Where it has an attribute ``moves_sensor`` that is true, angles about the origin mean
     nothing after it.
     """
 
