@@ -87,8 +87,8 @@ class S3DISReader:
     """Reads rooms of an S3DIS root, of either release.
 
     A room is the union of its annotation files, in the order of their names; each is one instance,
-    numbered from 1. Coordinates are those of the files, in metres. Of the file of the whole room only
-    the number of points is looked at, to warn where annotation files are missing.
+    numbered from 1. Coordinates are those of the files, in metres. Of the file of the whole room
+    only the number of points is looked at, to warn where annotation files are missing.
     """
 
     label_map: LabelMap = S3DIS13

@@ -82,7 +82,7 @@ def _parse(data: list[bytes], first: int, path: Path) -> NDArray[np.float64]:
 
 
 def find_broken_row(rows: Iterable[list[bytes]], columns: int) -> int | None:
-    """Index of the first row that is not ``columns`` numbers; rows without words are passed over."""
+    """Index of the first row that is not ``columns`` numbers; rows without words are left out."""
     for index, words in enumerate(rows):
         if words and not (len(words) == columns and all(map(_is_number, words))):
             return index
