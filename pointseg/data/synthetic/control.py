@@ -1,6 +1,6 @@
 """A control without context: a random forest on what a single point shows.
 
-Trained on colour, height above the floor and, where there are any, normal of single points, it tells
+Trained on colour, height above the floor and, where there is one, normal of single points, it tells
 how much of the labels can be read without looking at a point's surroundings. A network has to beat
 it by far.
 """

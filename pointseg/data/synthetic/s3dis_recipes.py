@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from pointseg.data.synthetic import nyu40
@@ -78,7 +80,13 @@ def add_boards(space: Space, rng: np.random.Generator, count: int) -> None:
 
 
 def _add_structure(shell: Shell, rng: np.random.Generator, turn: int) -> None:
-    """A beam and a column by turns, so that both occur in any run of rooms; at times both."""
+    """A beam and a column by turns, so that both occur in any run of rooms; at times both.
+
+    Raises:
+        NoPlaceError: there is no place for them, or two doors would meet when they open.
+    """
+    if any(a.overlaps(b) for a, b in itertools.combinations(shell.space.taken, 2)):
+        raise NoPlaceError("two doors would meet when they open")
     both = rng.random() < 0.3
     if turn % 2 == 0 or both:
         add_beam(shell.space, rng)
