@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import re
 from collections.abc import Iterator
@@ -170,13 +169,10 @@ class S3DISReader:
                 f"{path}: no such file, and align needs it: it comes with Stanford3dDataset_v1.2; "
                 "rooms of the aligned release are turned already, read them without align"
             )
-        angles = _read_angles_once(path)
+        angles = read_angles(path)
         if room.name not in angles:
             raise ValueError(f"{path}: no angle for room {room.name}; {AGAIN}")
         return angles[room.name]
-
-
-_read_angles_once = functools.lru_cache(maxsize=len(ROOMS))(read_angles)
 
 
 def _angles_path(area: Path) -> Path:

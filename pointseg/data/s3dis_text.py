@@ -38,7 +38,8 @@ def read_points(path: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     text = _clean(path.read_bytes(), path)
     values = _parse(text, path)
     _check_values(values, text, path)
-    return values[:, :3], values[:, 3:].astype(np.uint8)
+    # Copied, so that the table of all columns need not be kept.
+    return values[:, :3].copy(), values[:, 3:].astype(np.uint8)
 
 
 def count_points(path: Path) -> int:

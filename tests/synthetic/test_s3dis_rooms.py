@@ -130,6 +130,7 @@ def test_every_class_occurs_often(clouds: dict[str, list[PointCloud]]) -> None:
         points = np.zeros(S3DIS13.num_classes, int)
         rooms = np.zeros(S3DIS13.num_classes, int)
         for cloud in clouds[split]:
+            assert cloud.labels is not None
             counts = np.bincount(cloud.labels, minlength=S3DIS13.num_classes)
             points += counts
             rooms += counts > 100

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 
-from pointseg.data.labels import NYU40
 from pointseg.data.s3dis import AREAS_OF_SPLITS, S3DIS13, VALIDATION_AREA
 from pointseg.data.synthetic import nyu40
 from pointseg.data.synthetic.camera import ScanSettings, tripod_path
@@ -39,7 +38,7 @@ _CLASS_OF = {
 
 _CLASSES: Final = tuple(
     None if label == nyu40.UNANNOTATED else _CLASS_OF.get(label, "clutter")
-    for label in range(max(len(NYU40) - 1, nyu40.BEAM, nyu40.COLUMN) + 1)
+    for label in range(nyu40.COLUMN + 1)
 )
 """S3DIS class by the id that rooms are made of. All that is no class of it is clutter; what is not
 annotated, which is seen through open doors, is left out, since in S3DIS every point has a class.
