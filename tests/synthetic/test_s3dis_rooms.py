@@ -144,8 +144,8 @@ def test_layouts_keep_inside_the_room_and_apart() -> None:
     for index in range(4 * len(RECIPES)):
         space = furnish(7, index, RECIPES).space
         for i, one in enumerate(space.taken):
-            assert -0.01 <= one.x[0] and one.x[1] <= space.width + 0.01
-            assert -0.01 <= one.y[0] and one.y[1] <= space.depth + 0.01
+            assert one.x[0] >= -0.01 and one.x[1] <= space.width + 0.01
+            assert one.y[0] >= -0.01 and one.y[1] <= space.depth + 0.01
             for other in space.taken[:i]:
                 assert not one.overlaps(other), (index, one, other)
 

@@ -19,6 +19,7 @@ from pointseg.data.synthetic.writer import write_scene
 S3DIS_GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other bytes."""
 
+# By the id that rooms are made of; all that is not listed is clutter.
 _CLASS_OF = {
     nyu40.CEILING: "ceiling",
     nyu40.FLOOR: "floor",
@@ -35,14 +36,6 @@ _CLASS_OF = {
     nyu40.BOOKSHELF: "bookcase",
     nyu40.WHITEBOARD: "board",
 }
-
-_CLASSES: Final = tuple(
-    None if label == nyu40.UNANNOTATED else _CLASS_OF.get(label, "clutter")
-    for label in range(nyu40.COLUMN + 1)
-)
-"""S3DIS class by the id that rooms are made of. All that is no class of it is clutter; what is not
-annotated, which is seen through open doors, is left out, since in S3DIS every point has a class.
-"""
 
 _TRAINING_AREAS = AREAS_OF_SPLITS["train"]
 
@@ -66,7 +59,9 @@ def room_folder(index: int) -> Path:
 def room_files(name: str, scan: Scan) -> dict[str, bytes]:
     """The files of a room by name: all its points, and those of each object.
 
-    Objects are numbered by class; the frame is the aligned one, with a corner at the origin.
+    Objects are numbered by class; the frame is the aligned one, with a corner at the origin. What
+    is not annotated, which is seen through open doors, is left out: in S3DIS every point has a
+    class.
     """
     turn, move = scan.axis_alignment[:3, :3], scan.axis_alignment[:3, 3]
     table = np.concatenate([scan.xyz_m.astype(np.float64) @ turn.T + move, scan.color], axis=1)
@@ -75,8 +70,7 @@ def room_files(name: str, scan: Scan) -> dict[str, bytes]:
     counts = dict.fromkeys(S3DIS13.names, 0)
     for instance in np.unique(scan.instances[annotated]):
         rows = np.flatnonzero(annotated & (scan.instances == instance))
-        kind = _CLASSES[int(scan.labels[rows[0]])]
-        assert kind is not None
+        kind = _CLASS_OF.get(int(scan.labels[rows[0]]), "clutter")
         counts[kind] += 1
         files[f"Annotations/{kind}_{counts[kind]}.txt"] = _text(table[rows])
     return files
