@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pointseg.data import nuscenes, scannet, scannet200, semantickitti
+from pointseg.data import nuscenes, s3dis, scannet, scannet200, semantickitti
 from pointseg.data.cache import SceneCache
 from pointseg.data.catalog import DatasetSpec, SceneReader, build_settings
 from pointseg.data.labels import LabelMap
@@ -26,6 +26,12 @@ DATASETS: dict[str, DatasetSpec] = {
     # Generated rooms: the same format on disk, read by the same code.
     "synthetic": dataclasses.replace(
         scannet.SPEC, expected=None, remedy="`pointseg synthesize-rooms` writes such rooms"
+    ),
+    "s3dis": s3dis.SPEC,
+    "synthetic_s3dis": dataclasses.replace(
+        s3dis.SPEC,
+        expected=None,
+        remedy="`pointseg synthesize-rooms --format s3dis` writes such rooms",
     ),
     "semantickitti": semantickitti.SPEC,
     "streets": semantickitti.STREETS,

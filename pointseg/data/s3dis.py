@@ -135,6 +135,10 @@ class S3DISReader:
             files[angles.name] = angles
         return files
 
+    def num_points(self, scene_id: str) -> int:
+        """Lines of the annotation files."""
+        return sum(map(count_points, _text_files(self._room_dir(scene_id) / "Annotations")))
+
     def read_scene(self, scene_id: str) -> PointCloud:
         """A room with colours, labels and instances; points in the order of its annotation files.
 

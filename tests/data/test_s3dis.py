@@ -299,14 +299,15 @@ def test_utf_16_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_real_room(real_data: Path) -> None:
-    cloud = S3DISReader(real_data / "s3dis").read_scene("Area_3_hallway_3")
+    reader = S3DISReader(real_data / "s3dis")
+    cloud = reader.read_scene("Area_3_hallway_3")
     assert cloud.labels is not None and cloud.instances is not None
     counts = np.bincount(cloud.labels, minlength=S3DIS13.num_classes)
     found = {name: int(n) for name, n in zip(S3DIS13.names, counts, strict=True) if n}
     assert found == {
         "ceiling": 34283, "floor": 33948, "wall": 57387, "door": 35890, "clutter": 13567,
     }  # fmt: skip
-    assert cloud.num_points == 175_075
+    assert cloud.num_points == 175_075 == reader.num_points(cloud.scene_id)
     assert np.unique(cloud.instances).tolist() == list(range(1, 13))
     # Counted in integer millimetres: 44,425, 11,755 and 7,623. In float32, as voxels are computed,
     # some of the points that lie exactly between two voxels of 2 cm go the other way.
