@@ -1,7 +1,8 @@
 """Score a trained model on every raw point of a split, and write the scores and a heat map.
 
-One forward pass per scene, without augmentation or voting ("single pass, raw points"). Prints a
-table of the classes; with --out also writes evaluation.json and confusion.html (works offline).
+One forward pass per scene, without augmentation or voting ("single pass, raw points"), unless --tta
+sums several views. Prints a table of the classes; with --out also writes evaluation.json and
+confusion.html (works offline).
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from pathlib import Path
 from rich.console import Console
 
 from pointseg.cli import run_main
+from pointseg.cli._protocol import add_protocol_arguments, protocol_of, view_loader
 from pointseg.cli._trained import add_model_arguments, load_model, open_split, shown
-from pointseg.evaluation import evaluate_single_pass, write_heatmap, write_json
-from pointseg.experiment import build_loader
+from pointseg.evaluation import evaluate, write_heatmap, write_json
 from pointseg.files import refuse_existing
 
 
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", help="split to score (default: the configuration's data.val_split)"
     )
+    add_protocol_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for JSON and heat map")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
 
@@ -36,10 +38,14 @@ def run(args: argparse.Namespace) -> int:
     trained = load_model(args)
     split = args.split or trained.config.data.val_split
     dataset = open_split(trained, split)
-    loader = build_loader(trained.config, dataset, training=False)
+    protocol = protocol_of(args, trained.model)
+    loader = view_loader(trained, dataset, protocol)
     with trained.autocast():
-        report = evaluate_single_pass(
-            trained.model, shown(loader, len(loader), f"evaluating {split}"), trained.label_map
+        report = evaluate(
+            trained.model,
+            shown(loader, len(loader), f"evaluating {split}"),
+            trained.label_map,
+            protocol,
         )
     console = Console()
     console.print(report.table())

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from pointseg.models.codebook_unet import CodebookUNet, CodebookUNetConfig
 from pointseg.models.point_branch import points_to_voxels, voxels_to_points
+from pointseg.models.unet import DecoderStage
 from pointseg.nn import Reach, batch_norm_rows
 from pointseg.sparse import SparseTensor, VoxelGrid
 
@@ -95,6 +96,7 @@ class SPVCNN(CodebookUNet):
         points |= x.interpolated(stride)
         x = points.averaged(stride)
         for step, up in enumerate(self.decoder, start=1):
+            assert isinstance(up, DecoderStage)
             x = up.reach(x, skips.pop(), stride)
             stride = up.out_stride(stride)
             if step == self.middle:

@@ -265,6 +265,7 @@ class UNet(nn.Module):
         reach, skips = self.encoder_reach()
         stride = 2**self.config.num_levels
         for stage in self.decoder:
+            assert isinstance(stage, DecoderStage)
             reach = stage.reach(reach, skips.pop(), stride)
             stride = stage.out_stride(stride)
         return reach
@@ -273,6 +274,7 @@ class UNet(nn.Module):
         """`Reach` of the last encoder stage's output and of the inputs of all, finest first."""
         reach, stride, skips = self.stem.reach(Reach()), 1, []
         for stage in self.encoder:
+            assert isinstance(stage, EncoderStage)
             skips.append(reach)
             reach = stage.reach(reach, stride)
             stride = stage.out_stride(stride)

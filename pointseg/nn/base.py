@@ -61,9 +61,10 @@ def chain_geometry(modules: Iterable[nn.Module], stride: int) -> tuple[GeometryP
     return merge_plans(plans), stride
 
 
-def chain_reach(modules: Iterable[SparseModule], of_input: Reach, stride: int) -> Reach:
+def chain_reach(modules: Iterable[nn.Module], of_input: Reach, stride: int) -> Reach:
     """`Reach` after modules that run one after the other, starting at `stride`."""
     for module in modules:
+        assert isinstance(module, SparseModule)
         of_input = module.reach(of_input, stride)
         stride = module.out_stride(stride)
     return of_input

@@ -90,18 +90,18 @@ def test_scale_and_up_bring_a_turned_file_back(tmp_path, checkpoint, scene, labe
 
 
 def test_tiles_bound_what_the_network_sees(tmp_path, checkpoint, scene, labels, monkeypatch):
-    from pointseg.evaluation import tiling
+    from pointseg.evaluation import inference
 
     sizes = []
-    original = tiling.predict_voxels
+    original = inference.predict_voxels
 
     def watched(model, voxels):
         sizes.append(voxels.num_voxels)
         return original(model, voxels)
 
-    monkeypatch.setattr(tiling, "predict_voxels", watched)
+    monkeypatch.setattr(inference, "predict_voxels", watched)
     np.save(tmp_path / "room.npy", table(scene))
-    options = ("--max-points", "600", "--margin", "2", "--no-page")
+    options = ("--max-voxels", "600", "--margin", "2", "--no-page")
     assert run(checkpoint, tmp_path / "room.npy", tmp_path / "out", *options) == 0
     assert len(sizes) > 1 and max(sizes) <= 600
     tiled = np.load(tmp_path / "out" / "room.npy")
@@ -110,8 +110,8 @@ def test_tiles_bound_what_the_network_sees(tmp_path, checkpoint, scene, labels, 
 
 def test_too_small_a_bound_is_refused(tmp_path, checkpoint, scene, capsys):
     np.save(tmp_path / "room.npy", table(scene))
-    assert run(checkpoint, tmp_path / "room.npy", tmp_path / "out", "--max-points", "20") == 2
-    assert "--max-points" in capsys.readouterr().err
+    assert run(checkpoint, tmp_path / "room.npy", tmp_path / "out", "--max-voxels", "20") == 2
+    assert "--max-voxels" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -25,9 +25,7 @@ CASES = {
 
 def bar(dropped: int | None = None) -> torch.Tensor:
     """Voxels of a solid bar along x, two wide and two high, with one taken out."""
-    x, y, z = torch.meshgrid(
-        torch.arange(LENGTH), torch.arange(2), torch.arange(2), indexing="ij"
-    )
+    x, y, z = torch.meshgrid(torch.arange(LENGTH), torch.arange(2), torch.arange(2), indexing="ij")
     coords = torch.stack([torch.zeros_like(x), x, y, z], dim=-1).reshape(-1, 4).int()
     return coords if dropped is None else coords[torch.arange(len(coords)) != dropped]
 

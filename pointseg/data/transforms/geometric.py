@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,11 @@ from pointseg.data.transforms.base import (
 )
 from pointseg.data.types import PointCloud
 
+Pivot = Literal["middle", "origin"]
+"""What stays in place: the middle of the bounding box, or the origin of the coordinates. For scans
+in the sensor's frame the origin keeps every distance from the sensor.
+"""
+
 
 def _center(xyz: NDArray[np.float32]) -> NDArray[np.float32]:
     """Middle of the bounding box, float32 [3]."""
@@ -24,15 +30,18 @@ def _center(xyz: NDArray[np.float32]) -> NDArray[np.float32]:
     return center
 
 
-def _transform_linearly(cloud: PointCloud, matrix: NDArray[np.float64]) -> PointCloud:
-    """Apply an orthogonal matrix (on column vectors) about the middle; normals turn along."""
+def transform_linearly(
+    cloud: PointCloud, matrix: NDArray[np.float64], about: Pivot = "middle"
+) -> PointCloud:
+    """Apply an orthogonal matrix (on column vectors) about a pivot; normals turn along."""
     # Row vectors, hence the transpose; contiguous, which the product is far faster for.
     rows = np.ascontiguousarray(matrix.T, dtype=np.float32)
-    center = _center(cloud.xyz_m)
     xyz = cloud.xyz_m @ rows
-    shift = center - center @ rows
-    for axis in range(3):
-        xyz[:, axis] += shift[axis]
+    if about == "middle":
+        center = _center(cloud.xyz_m)
+        shift = center - center @ rows
+        for axis in range(3):
+            xyz[:, axis] += shift[axis]
     return cloud.replace(xyz_m=xyz, normal=None if cloud.normal is None else cloud.normal @ rows)
 
 
@@ -67,7 +76,7 @@ class RandomRotation:
         x, y, z = np.deg2rad((self.max_tilt_deg, self.max_tilt_deg, self.max_yaw_deg)) * (
             rng.uniform(-1, 1, size=3)
         )
-        return _transform_linearly(cloud, rotation_matrix(x, y, z))
+        return transform_linearly(cloud, rotation_matrix(x, y, z))
 
 
 @register("random_scale")
@@ -100,7 +109,7 @@ class RandomFlip:
         flipped = rng.random(2) < self.probability
         if not flipped.any() or cloud.num_points == 0:
             return cloud
-        return _transform_linearly(cloud, np.diag([*np.where(flipped, -1.0, 1.0), 1.0]))
+        return transform_linearly(cloud, np.diag([*np.where(flipped, -1.0, 1.0), 1.0]))
 
 
 @register("random_translation")
