@@ -19,8 +19,6 @@ from torch.utils.data import Dataset
 from pointseg.data import PointCloud, SceneDataset, VoxelScene, voxelize_cloud
 from pointseg.data.transforms.geometric import Pivot, rotation_matrix, transform_linearly
 
-FLIPS = ("none", "x", "y", "xy")
-
 
 @dataclass(frozen=True)
 class View:
@@ -79,8 +77,8 @@ class Views:
         for name in ("rotations", "offsets"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.flips not in FLIPS:
-            raise ValueError(f"flips must be one of {', '.join(FLIPS)}, got {self.flips!r}")
+        if self.flips not in _MIRRORS:
+            raise ValueError(f"flips must be one of {', '.join(_MIRRORS)}, got {self.flips!r}")
         if self.about not in get_args(Pivot):
             raise ValueError(
                 f"about must be one of {', '.join(get_args(Pivot))}, got {self.about!r}"
@@ -97,29 +95,26 @@ class Views:
         return len(self._distinct())
 
     def _distinct(self) -> tuple[View, ...]:
-        # Both axes mirrored is half a turn, so it can be one of the rotations already.
-        mirrors = [(False, 0)]  # and the half turns that go with it
-        mirrors += [(True, 0)] if "x" in self.flips else []
-        mirrors += [(True, 1)] if "y" in self.flips else []
-        mirrors += [(False, 1)] if self.flips == "xy" else []
+        products = product(
+            self.scales, range(self.offsets), _MIRRORS[self.flips], range(self.rotations)
+        )
         return tuple(
             dict.fromkeys(
                 View(
-                    # whole numbers up to here, so that equal angles are equal floats
-                    yaw_deg=(2 * k + half * self.rotations)
-                    % (2 * self.rotations)
-                    * 180.0
-                    / self.rotations,
+                    yaw_deg=self._yaw_deg(step, half_turns),
                     mirrored=mirrored,
                     scale=scale,
-                    offset=j / self.offsets,
+                    offset=position / self.offsets,
                     about=self.about,
                 )
-                for scale, j, (mirrored, half), k in product(
-                    self.scales, range(self.offsets), mirrors, range(self.rotations)
-                )
+                for scale, position, (mirrored, half_turns), step in products
             )
         )
+
+    def _yaw_deg(self, step: int, half_turns: int) -> float:
+        # In half steps, which are whole numbers, so that equal angles are equal floats.
+        half_steps = (2 * step + half_turns * self.rotations) % (2 * self.rotations)
+        return half_steps * 180.0 / self.rotations
 
     @property
     def is_identity(self) -> bool:
@@ -128,20 +123,26 @@ class Views:
 
     @property
     def statement(self) -> str:
-        """Such as ``8 views (4 rotations x 2 flips x 1 scale)``; what is not 1 in full."""
-        num_flips = {"none": 1, "x": 2, "y": 2, "xy": 4}[self.flips]
-        parts = [
-            _counted(self.rotations, "rotation"),
-            _counted(num_flips, "flip") + (f" ({self.flips})" if num_flips > 1 else ""),
-            _counted(len(self.scales), "scale")
-            + ("" if self.scales == (1.0,) else f" ({', '.join(f'{s:g}' for s in self.scales)})"),
+        """Such as ``8 views, 4 rotations x 2 flips (x)``: what there is one of is left out."""
+        scales = ", ".join(f"{scale:g}" for scale in self.scales)
+        factors = [
+            (self.rotations > 1, f"{self.rotations} rotations"),
+            (self.flips != "none", f"{len(_MIRRORS[self.flips])} flips ({self.flips})"),
+            (self.scales != (1.0,), f"{_counted(len(self.scales), 'scale')} ({scales})"),
+            (self.offsets > 1, f"{self.offsets} grid offsets"),
         ]
-        if self.offsets > 1:
-            parts.append(_counted(self.offsets, "grid offset"))
+        text = " x ".join(factor for is_there, factor in factors if is_there) or "identity"
         about = ", about the origin" if self.about == "origin" else ""
-        text = " x ".join(parts) + about
-        num_products = self.rotations * num_flips * len(self.scales) * self.offsets
-        return text if num_products == len(self) else f"{text}, {len(self)} of them distinct"
+        return f"{_counted(len(self), 'view')}, {text}{about}"
+
+
+_MIRRORS = {
+    "none": ((False, 0),),
+    "x": ((False, 0), (True, 0)),
+    "y": ((False, 0), (True, 1)),
+    "xy": ((False, 0), (True, 0), (True, 1), (False, 1)),
+}
+"""For each value of ``flips``: whether x is mirrored, and how many half turns follow."""
 
 
 def _counted(number: int, noun: str) -> str:
@@ -149,10 +150,10 @@ def _counted(number: int, noun: str) -> str:
 
 
 PRESETS: dict[str, Views] = {
-    "flips": Views(flips="xy"),
-    "rotations": Views(rotations=4),
+    "flip": Views(flips="xy"),
+    "rotate": Views(rotations=4),
     "dihedral": Views(rotations=4, flips="x"),
-    "offsets": Views(offsets=4),
+    "shift": Views(offsets=4),
     "full": Views(rotations=4, flips="x", scales=(0.95, 1.0, 1.05)),
 }
 """Views by name: 4, 4, 8, 4 and 24 of them."""

@@ -90,6 +90,19 @@ def test_voxels_without_labels() -> None:
     assert (scene.voxel_labels == -1).all()
 
 
+def test_context_is_in_the_voxels_and_not_among_the_points() -> None:
+    cloud = make_cloud(600)
+    context = np.arange(600) % 5 < 2
+    whole = voxelize_cloud(cloud, 0.5, ("color", "height"))
+    scene = voxelize_cloud(cloud.replace(context=context), 0.5, ("color", "height"))
+    for name in ("coords", "feats", "voxel_labels"):
+        assert torch.equal(getattr(scene, name), getattr(whole, name))
+    own = torch.from_numpy(~context)
+    assert torch.equal(scene.point_to_voxel, whole.point_to_voxel[own])
+    assert torch.equal(scene.point_labels, whole.point_labels[own])
+    assert collate([scene, whole]).point_counts == (360, 600)
+
+
 def test_every_feature_has_its_channels_and_missing_ones_are_named() -> None:
     cloud = make_cloud().replace(extras={"intensity": np.linspace(0, 1, 400)})
     bare = PointCloud("bare", cloud.xyz_m)
