@@ -14,15 +14,16 @@ from pointseg import config as configuration
 from pointseg import models
 from pointseg.config import ConfigError
 from pointseg.data import (
-    DATASETS,
     LabelMap,
     SceneDataset,
     SegBatch,
     Transform,
     build_transforms,
+    find_spec,
     num_channels,
     open_dataset,
 )
+from pointseg.data.catalog import build_settings
 from pointseg.engine.checkpoint import (
     BEST_NAME,
     Checkpoint,
@@ -39,6 +40,7 @@ from pointseg.engine.optimizers import build_optimizer
 from pointseg.engine.precision import autocast
 from pointseg.engine.run_directory import collect_versions
 from pointseg.engine.trainer import Trainer
+from pointseg.evaluation import BENCHMARKS, MetricRule
 from pointseg.experiment_config import ExperimentConfig, find_config
 
 
@@ -64,9 +66,9 @@ def check_config(config: ExperimentConfig, source: str) -> None:
     """Raise ConfigError, naming ``source`` and section, for names and options no registry knows."""
     try:
         section = "data.dataset"
-        if config.data.dataset not in DATASETS:
-            known = ", ".join(DATASETS)
-            raise ValueError(f"unknown dataset {config.data.dataset!r} (valid: {known})")
+        spec = find_spec(config.data.dataset)
+        section = "data.options"
+        build_settings(spec.settings, config.data.options)
         section = "data.features"
         channels = num_channels(config.data.features)
         section = "data.transforms"
@@ -88,7 +90,7 @@ def build_dataset(config: ExperimentConfig, split: str, training: bool) -> Scene
     """
     data = config.data
     return SceneDataset(
-        open_dataset(data.dataset, data.root, split),
+        open_dataset(data.dataset, data.root, split, options=data.options),
         data.voxel_size_m,
         features=data.features,
         transforms=_build_transforms(config) if training else (),
@@ -112,6 +114,11 @@ def build_loader(
     train = config.train
     on_gpu = device is not None and device.type == "cuda"
     return training_loader(dataset, train.batch_size, train.seed, position, workers, on_gpu)
+
+
+def metric_rule(dataset: str) -> MetricRule:
+    """The rule of a registered dataset's benchmark."""
+    return BENCHMARKS[find_spec(dataset).benchmark].rule
 
 
 def build_model(config: ExperimentConfig, label_map: LabelMap) -> nn.Module:
@@ -150,6 +157,8 @@ def build_trainer(
         train_batches=lambda position: build_loader(config, train_scenes, True, position, device),
         num_scenes=len(train_scenes),
         val_batches=None if val_scenes is None else build_loader(config, val_scenes, False),
+        val_split=config.data.val_split,
+        rule=metric_rule(config.data.dataset),
         label_map=train_scenes.label_map,
         origin=Checkpoint(
             model={},

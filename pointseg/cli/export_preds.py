@@ -21,16 +21,14 @@ from torch import nn
 from pointseg.cli import run_main
 from pointseg.cli._protocol import add_protocol_arguments, protocol_of, view_loader
 from pointseg.cli._trained import add_model_arguments, load_model, open_split, shown
-from pointseg.data import SegBatch
-from pointseg.data.labels import SCANNET20
-from pointseg.data.prepared import resolve_root
+from pointseg.data import DATASETS, SegBatch, find_spec, open_reader
 from pointseg.evaluation import (
     FORMATS,
     SINGLE_PASS,
     Protocol,
     check_submission,
     predict_scenes,
-    split_vertex_counts,
+    split_point_counts,
     vote_scenes,
     write_labels,
 )
@@ -69,10 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = parser.add_argument_group("checking")
     check.add_argument("--check", type=Path, metavar="PATH", help="folder or zip to check")
     check.add_argument(
+        "--dataset", default="scannet", choices=sorted(DATASETS), help="whose scenes it labels"
+    )
+    check.add_argument(
         "--root",
         type=Path,
         metavar="DIR",
-        help="the scenes that it must label, in ScanNet's layout (default: $POINTSEG_DATA/scannet)",
+        help="the scenes that it must label, raw or prepared (default: $POINTSEG_DATA/<dataset>)",
     )
     check.add_argument(
         "--partial",
@@ -112,7 +113,7 @@ def _export(args: argparse.Namespace) -> int:
     batches = shown(loader, len(loader), f"exporting {split}")
     with trained.autocast():
         for scene in _predicted(args, trained.model, batches, protocol):
-            cloud = dataset.point_cloud(index_of[scene.scene_id]).own()
+            cloud = dataset.point_cloud(index_of[scene.scene_id])
             write_labels(
                 args.out, cloud, scene.labels, trained.label_map, args.format, args.overwrite
             )
@@ -157,11 +158,11 @@ def _predicted(
 
 
 def _check(args: argparse.Namespace) -> int:
-    root = resolve_root("scannet", args.root)
-    sizes = split_vertex_counts(root, args.split or "val")
+    spec, reader = find_spec(args.dataset), open_reader(args.dataset, args.root)
+    sizes = split_point_counts(reader, args.split or "val")
     if args.partial:
         sizes = {scene: size for scene, size in sizes.items() if size is not None}
-    result = check_submission(args.check, sizes, SCANNET20.raw_ids)
+    result = check_submission(args.check, sizes, spec.label_map.raw_ids)
     for note in result.notes:
         print(f"note: {note}")
     for problem in result.problems:

@@ -53,6 +53,19 @@ def _intensity(cloud: PointCloud) -> NDArray[np.float32]:
     return np.asarray(cloud.extras["intensity"], dtype=np.float32).reshape(cloud.num_points, 1)
 
 
+def _range(cloud: PointCloud) -> NDArray[np.float32]:
+    if any(cloud.origin_m):
+        raise _missing(cloud, "range", "coordinates in the frame of a sensor")
+    return np.linalg.norm(cloud.xyz_m, axis=1, keepdims=True).astype(np.float32, copy=False)
+
+
+def _sweep(cloud: PointCloud) -> NDArray[np.float32]:
+    age = cloud.extras.get("sweep")
+    if age is None:
+        return np.zeros((cloud.num_points, 1), dtype=np.float32)
+    return np.asarray(age, dtype=np.float32).reshape(cloud.num_points, 1)
+
+
 def _ones(cloud: PointCloud) -> NDArray[np.float32]:
     return np.ones((cloud.num_points, 1), dtype=np.float32)
 
@@ -63,6 +76,8 @@ FEATURES: dict[str, tuple[int, Callable[[PointCloud], NDArray[np.float32]]]] = {
     "height": (1, _height),  # metres above the scene's 1st percentile of z
     "xyz": (3, _xyz),  # metres
     "intensity": (1, _intensity),  # as in the file
+    "range": (1, _range),  # metres from the origin, where a lidar scan has its sensor
+    "sweep": (1, _sweep),  # age in scans, 0 where the cloud is one scan
     "ones": (1, _ones),
 }
 """Feature names: (number of channels, function of a cloud giving float32 [P, channels])."""
@@ -106,9 +121,9 @@ def point_features(cloud: PointCloud, features: Sequence[str]) -> NDArray[np.flo
 def voxelize_cloud(cloud: PointCloud, voxel_size_m: float, features: Sequence[str]) -> VoxelScene:
     """Group a cloud's points into voxels ``floor(xyz / voxel_size_m)``, computed in float32.
 
-    Features are means over a voxel's points, its label the most frequent valid one, with
-    ``context`` among them; ``point_to_voxel`` and ``point_labels`` are those of the scene's own
-    points alone. An empty cloud, a missing feature or points out of range are ValueErrors.
+    Features are means over a voxel's points, its label the most frequent valid one. Points of other
+    scans (``cloud.context``) make voxels as all others do; ``point_to_voxel`` and ``point_labels``
+    have no row for them. An empty cloud, a missing feature or points out of range are ValueErrors.
     """
     if cloud.num_points == 0:
         raise ValueError(f"{cloud.scene_id}: the cloud has no points")
@@ -127,8 +142,7 @@ def voxelize_cloud(cloud: PointCloud, voxel_size_m: float, features: Sequence[st
     point_to_voxel = voxels.inverse
     if cloud.context is not None:
         own = torch.from_numpy(~cloud.context)
-        point_to_voxel = point_to_voxel[own]
-        labels = None if labels is None else labels[own]
+        point_to_voxel, labels = point_to_voxel[own], None if labels is None else labels[own]
     return VoxelScene(
         scene_id=cloud.scene_id,
         coords=voxels.coords[:, 1:].contiguous(),

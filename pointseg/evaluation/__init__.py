@@ -1,13 +1,29 @@
 """Predictions under a named protocol, scores over raw points, label files, submissions."""
 
+from pointseg.evaluation.benchmarks import BENCHMARKS, Benchmark, benchmark_of_rule
+from pointseg.evaluation.boundary import BoundaryArea
 from pointseg.evaluation.confusion import ConfusionMatrix
+from pointseg.evaluation.folds import join_folds
+from pointseg.evaluation.heatmap import write_heatmap
 from pointseg.evaluation.inference import evaluation_mode, predict_points, predict_voxels
 from pointseg.evaluation.label_files import FORMATS, write_labels
+from pointseg.evaluation.parts import PartCounter, PointSubsets
 from pointseg.evaluation.protocol import SINGLE_PASS, Protocol
-from pointseg.evaluation.report import SegReport, write_heatmap, write_json
-from pointseg.evaluation.rules import SCANNET_RULE, MeanOverPresentClasses, MetricRule, Scores
+from pointseg.evaluation.report import Part, SegReport, read_json, write_json
+from pointseg.evaluation.rings import DistanceRings
+from pointseg.evaluation.rules import (
+    NUSCENES_RULE,
+    S3DIS_RULE,
+    SCANNET200_RULE,
+    SCANNET_RULE,
+    SEMANTICKITTI_RULE,
+    GroupMeans,
+    MeanOverPresentClasses,
+    MetricRule,
+    Scores,
+)
 from pointseg.evaluation.scoring import evaluate, evaluate_single_pass
-from pointseg.evaluation.submission import SubmissionCheck, check_submission, split_vertex_counts
+from pointseg.evaluation.submission import SubmissionCheck, check_submission, split_point_counts
 from pointseg.evaluation.tiling import Tile, Tiling, margin_of, plan_tiles
 from pointseg.evaluation.views import View, ViewedScenes, Views, parse_views
 from pointseg.evaluation.voting import (
@@ -20,12 +36,24 @@ from pointseg.evaluation.voting import (
 )
 
 __all__ = [
+    "BENCHMARKS",
     "FORMATS",
+    "NUSCENES_RULE",
+    "S3DIS_RULE",
+    "SCANNET200_RULE",
     "SCANNET_RULE",
+    "SEMANTICKITTI_RULE",
     "SINGLE_PASS",
+    "Benchmark",
+    "BoundaryArea",
     "ConfusionMatrix",
+    "DistanceRings",
+    "GroupMeans",
     "MeanOverPresentClasses",
     "MetricRule",
+    "Part",
+    "PartCounter",
+    "PointSubsets",
     "Protocol",
     "ScenePrediction",
     "SceneVotes",
@@ -37,10 +65,12 @@ __all__ = [
     "View",
     "ViewedScenes",
     "Views",
+    "benchmark_of_rule",
     "check_submission",
     "evaluate",
     "evaluate_single_pass",
     "evaluation_mode",
+    "join_folds",
     "margin_of",
     "parse_views",
     "plan_tiles",
@@ -48,7 +78,8 @@ __all__ = [
     "predict_points",
     "predict_scenes",
     "predict_voxels",
-    "split_vertex_counts",
+    "read_json",
+    "split_point_counts",
     "vote_cloud",
     "vote_scenes",
     "write_heatmap",

@@ -11,7 +11,7 @@ from torch import nn
 from pointseg.evaluation.confusion import ConfusionMatrix
 from pointseg.evaluation.protocol import SINGLE_PASS, Protocol
 from pointseg.evaluation.report import SegReport
-from pointseg.evaluation.rules import SCANNET_RULE, MetricRule
+from pointseg.evaluation.rules import MetricRule
 from pointseg.evaluation.voting import predict_scenes
 
 if TYPE_CHECKING:
@@ -25,10 +25,12 @@ def evaluate_single_pass(
     batches: Iterable[SegBatch],
     label_map: LabelMap,
     on_scene: OnScene | None = None,
-    rule: MetricRule = SCANNET_RULE,
+    *,
+    rule: MetricRule,
+    split: str,
 ) -> SegReport:
     """Score ``model`` by one forward pass per scene, no augmentation, no voting; see `evaluate`."""
-    return evaluate(model, batches, label_map, SINGLE_PASS, on_scene, rule)
+    return evaluate(model, batches, label_map, SINGLE_PASS, on_scene, rule=rule, split=split)
 
 
 def evaluate(
@@ -37,7 +39,9 @@ def evaluate(
     label_map: LabelMap,
     protocol: Protocol,
     on_scene: OnScene | None = None,
-    rule: MetricRule = SCANNET_RULE,
+    *,
+    rule: MetricRule,
+    split: str,
 ) -> SegReport:
     """Score the predictions that ``model`` makes under ``protocol``.
 
@@ -59,7 +63,9 @@ def evaluate(
         Called as ``on_scene(scene_id, predictions int16 [P], labels int64 [P] or None)`` after
         each scene, in order.
     rule
-        The benchmark's rule for absent classes and the mean.
+        The rule of the scenes' benchmark (`pointseg.evaluation.BENCHMARKS`).
+    split
+        What the scenes are called in the report.
 
     Raises
     ------
@@ -80,7 +86,7 @@ def evaluate(
             on_scene(scene.scene_id, scene.labels, scene.target)
     if not scene_ids:
         raise ValueError("there is no scene to evaluate: batches is empty")
-    return SegReport.of(confusion, label_map.names, protocol.name, rule, tuple(scene_ids))
+    return SegReport.of(confusion, label_map.names, protocol.name, rule, scene_ids, split)
 
 
 def _labelled(batches: Iterable[SegBatch]) -> Iterator[SegBatch]:

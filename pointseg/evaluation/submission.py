@@ -18,8 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pointseg.data.cache import SceneCache
-from pointseg.data.scannet import ScanNetReader, SceneFiles, read_split
+from pointseg.data.catalog import SceneReader
 from pointseg.evaluation.choice_files import CHOICES_SUFFIX, read_choices
 from pointseg.evaluation.choices import check_rows
 
@@ -114,35 +113,12 @@ def check_submission(
     )
 
 
-def split_vertex_counts(root: Path, split: str) -> dict[str, int | None]:
-    """Number of vertices of every scene that the official list of ``split`` names.
-
-    Read from the headers of the meshes under ``root``, or from prepared scenes where ``root`` holds
-    those; None for scenes that are not there.
-    """
-    reader, cache = ScanNetReader(root), SceneCache(root)
-    prepared = set(cache.scene_ids()) if cache.read_index() is not None else set()
-
-    def count(scene_id: str) -> int | None:
-        if scene_id in prepared:
-            return cache.load(scene_id).num_points
-        folder = reader.find_scene(scene_id)
-        mesh = None if folder is None else SceneFiles.of(folder).mesh
-        return num_mesh_vertices(mesh) if mesh is not None and mesh.is_file() else None
-
-    return {scene_id: count(scene_id) for scene_id in read_split(Path(root), split)}
-
-
-def num_mesh_vertices(path: Path) -> int:
-    """The number of vertices that a ply file's header states; the rest is not read."""
-    with path.open("rb") as file:
-        for line in iter(lambda: file.readline(1024), b""):
-            words = line.split()
-            if words[:2] == [b"element", b"vertex"] and len(words) == 3 and words[2].isdigit():
-                return int(words[2])
-            if words == [b"end_header"]:
-                break
-    raise ValueError(f"{path}: no 'element vertex <count>' in its header; download the scene again")
+def split_point_counts(reader: SceneReader, split: str) -> dict[str, int | None]:
+    """Points of every scene that ``split`` lists; None for scenes that are not there."""
+    return {
+        scene_id: reader.num_points(scene_id) if reader.has(scene_id) else None
+        for scene_id in reader.listed(split)
+    }
 
 
 @contextmanager

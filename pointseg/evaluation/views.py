@@ -11,13 +11,18 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from pointseg.data import PointCloud, SceneDataset, VoxelScene, voxelize_cloud
-from pointseg.data.transforms.geometric import Pivot, rotation_matrix, transform_linearly
+from pointseg.data.transforms.geometric import (
+    Pivot,
+    check_pivot,
+    rotation_matrix,
+    transform_linearly,
+)
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,7 @@ class Views:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.flips not in _MIRRORS:
             raise ValueError(f"flips must be one of {', '.join(_MIRRORS)}, got {self.flips!r}")
-        if self.about not in get_args(Pivot):
-            raise ValueError(
-                f"about must be one of {', '.join(get_args(Pivot))}, got {self.about!r}"
-            )
+        check_pivot(self.about)
         object.__setattr__(self, "scales", tuple(self.scales))
         finite = all(math.isfinite(scale) and scale > 0 for scale in self.scales)
         if not self.scales or not finite or len(set(self.scales)) != len(self.scales):

@@ -14,7 +14,7 @@ from pointseg.evaluation import (
     SCANNET_RULE,
     ConfusionMatrix,
     check_submission,
-    split_vertex_counts,
+    split_point_counts,
     write_labels,
 )
 
@@ -28,7 +28,7 @@ def root(real_data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def cloud(root: Path) -> PointCloud:
-    return ScanNetReader(root).read_scene(root / "scans" / SCENE)
+    return ScanNetReader(root).read_scene(SCENE)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_the_ply_keeps_the_order_of_the_mesh(root, submission):
 
 
 def test_check_passes_and_names_every_fault(root, submission, tmp_path):
-    sizes = split_vertex_counts(root, "train")
+    sizes = split_point_counts(ScanNetReader(root), "train")
     assert len(sizes) == 1201 and sizes[SCENE] == 81_369
     here = {scene: size for scene, size in sizes.items() if size is not None}
     assert check_submission(submission, here, SCANNET20.raw_ids).ok

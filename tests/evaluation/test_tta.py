@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pointseg.data import LabelMap, PointCloud, SceneDataset, collate, voxelize_cloud
 from pointseg.evaluation import (
+    SCANNET_RULE,
     SINGLE_PASS,
     Protocol,
     Tiling,
@@ -34,6 +35,7 @@ from .stand_ins import LargestFeature
 
 LABELS = LabelMap("toy", ("a", "b", "c"), (1, 2, 3), np.zeros((3, 3), np.uint8))
 SIZE_M = 0.5
+VAL = {"rule": SCANNET_RULE, "split": "val"}
 
 
 def make_cloud(num_points: int = 300, seed: int = 0, **changes: object) -> PointCloud:
@@ -264,7 +266,7 @@ def test_scores_under_views_are_those_of_the_votes():
     scenes = [viewed[i] for i in range(len(viewed))]
     seen = []
     report = evaluate(
-        Position(), map(collate, zip(scenes)), LABELS, protocol, lambda *s: seen.append(s)
+        Position(), map(collate, zip(scenes)), LABELS, protocol, lambda *s: seen.append(s), **VAL
     )
     assert report.protocol == protocol.name and report.scene_ids == ("scene0", "scene1", "scene2")
     expected = np.zeros((3, 3), int)
@@ -277,7 +279,7 @@ def test_scores_under_views_are_those_of_the_votes():
     np.testing.assert_array_equal(report.confusion[:, :3], expected)
     # how views are batched does not matter, nor does a neighbour in the batch
     pairs = [collate(scenes[i : i + 2]) for i in range(0, 24, 2)]
-    again = evaluate(Position(), pairs, LABELS, protocol)
+    again = evaluate(Position(), pairs, LABELS, protocol, **VAL)
     np.testing.assert_array_equal(again.confusion, report.confusion)
     with pytest.raises(IndexError, match=r"\[0, 24\)"):
         viewed[24]
@@ -288,7 +290,7 @@ def test_one_view_of_a_data_set_is_the_data_set():
     (scene,) = [ViewedScenes(scenes, Views())[0]]
     for name in ("coords", "feats", "voxel_labels", "point_to_voxel", "point_labels"):
         assert torch.equal(getattr(scene, name), getattr(scenes[0], name))
-    single = evaluate_single_pass(Position(), [collate([scene])], LABELS)
+    single = evaluate_single_pass(Position(), [collate([scene])], LABELS, **VAL)
     assert single.protocol == "single pass, raw points"
 
 
@@ -301,10 +303,10 @@ def test_missing_views_and_labels_are_refused():
     with pytest.raises(ValueError, match="scene0 came in 3 of 4 views"):
         list(predict_scenes(Position(), batches, protocol))
     with pytest.raises(ValueError, match="scene0 comes twice"):
-        evaluate(Position(), batches * 4, LABELS, protocol)
+        evaluate(Position(), batches * 4, LABELS, protocol, **VAL)
     blind = dataset(make_cloud(labels=None))
     batches = [collate([blind[0]])]
     with pytest.raises(ValueError, match="no labels to score against in scene0"):
-        evaluate(Position(), batches, LABELS, SINGLE_PASS)
+        evaluate(Position(), batches, LABELS, SINGLE_PASS, **VAL)
     (votes,) = vote_scenes(Position(), batches)
     assert votes.target is None
