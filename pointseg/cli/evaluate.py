@@ -1,8 +1,8 @@
 """Score a trained model on every raw point of a split, and write the scores and a heat map.
 
-One forward pass per scene, without augmentation or voting ("single pass, raw points"), scored by
-the rule of the dataset's benchmark. Prints a table of the classes; with --out also writes
-evaluation.json and confusion.html (works offline).
+One forward pass per scene, without augmentation or voting ("single pass, raw points"), unless --tta
+sums several views; scored by the rule of the dataset's benchmark. Prints a table of the classes;
+with --out also writes evaluation.json and confusion.html (works offline).
 
   pointseg evaluate --checkpoint runs/kitti --rings --out scores
   pointseg evaluate --checkpoint runs/rooms --boundary 0.1
@@ -20,19 +20,21 @@ from rich.console import Console
 
 from pointseg.cli import run_main
 from pointseg.cli._folds import score_folds
+from pointseg.cli._protocol import add_protocol_arguments, protocol_of, view_loader
 from pointseg.cli._trained import add_model_arguments, load_model, open_split, shown
 from pointseg.evaluation import (
     BoundaryArea,
     DistanceRings,
     PartCounter,
     PointSubsets,
+    Protocol,
     SegReport,
-    evaluate_single_pass,
+    evaluate,
     write_heatmap,
     write_json,
 )
 from pointseg.evaluation.rings import DEFAULT_EDGES_M
-from pointseg.experiment import Trained, build_loader, load_trained, metric_rule
+from pointseg.experiment import Trained, load_trained, metric_rule
 from pointseg.files import refuse_existing
 
 
@@ -65,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RADIUS_M",
         help="also score points within this distance of another class, and all others",
     )
+    add_protocol_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for JSON and heat map")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
 
@@ -90,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _one(args: argparse.Namespace) -> tuple[SegReport, dict[str, Any]]:
     trained = load_model(args)
-    report = score(trained, args.split or trained.config.data.val_split, _subsets(args))
+    split = args.split or trained.config.data.val_split
+    report = score(trained, split, protocol_of(args, trained.model), _subsets(args))
     return report, {"checkpoint": str(args.checkpoint)}
 
 
@@ -101,12 +105,15 @@ def _folds(args: argparse.Namespace) -> tuple[SegReport, dict[str, Any]]:
 
     def score_run(path: Path) -> SegReport:
         trained = load_model(argparse.Namespace(**{**vars(args), "checkpoint": path}))
-        return score(trained, trained.config.data.val_split, subsets)
+        protocol = protocol_of(args, trained.model)
+        return score(trained, trained.config.data.val_split, protocol, subsets)
 
     return score_folds(args.sixfold, lambda path: load_trained(path, args.set).config, score_run)
 
 
-def score(trained: Trained, split: str, subsets: Sequence[PointSubsets] = ()) -> SegReport:
+def score(
+    trained: Trained, split: str, protocol: Protocol, subsets: Sequence[PointSubsets] = ()
+) -> SegReport:
     """The report of a model over a split, with the parts that ``subsets`` choose."""
     dataset = open_split(trained, split)
     index = {scene_id: number for number, scene_id in enumerate(dataset.scene_ids)}
@@ -114,12 +121,13 @@ def score(trained: Trained, split: str, subsets: Sequence[PointSubsets] = ()) ->
     counter = PartCounter(
         subsets, trained.label_map.num_classes, lambda scene: dataset.point_cloud(index[scene])
     )
-    loader = build_loader(trained.config, dataset, training=False)
+    loader = view_loader(trained, dataset, protocol)
     with trained.autocast():
-        report = evaluate_single_pass(
+        report = evaluate(
             trained.model,
             shown(loader, len(loader), f"evaluating {split}"),
             trained.label_map,
+            protocol,
             counter.count if subsets else None,
             rule=rule,
             split=split,

@@ -1,32 +1,41 @@
 """Write predicted labels of a split as files, or check a folder or zip of them.
 
 Per scene: <scene>.txt as the benchmark wants it (raw ids such as nyu40, one per vertex),
-<scene>.npy (int16 train ids) and <scene>.ply (coloured by class). With --choices also
-<scene>.choices.npz: which codebook entry each stage of the model chose. With --check, nothing is
-predicted: the files are compared with the split's scenes, and every problem is listed.
+<scene>.npy (int16 train ids) and <scene>.ply (coloured by class). With --scores also
+<scene>.scores.npy: the softmax of every point; with --choices <scene>.choices.npz: which codebook
+entry each stage of the model chose. With --check, nothing is predicted: the files are compared with
+the split's scenes, and every problem is listed.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from torch import nn
+
 from pointseg.cli import run_main
+from pointseg.cli._protocol import add_protocol_arguments, protocol_of, view_loader
 from pointseg.cli._trained import add_model_arguments, load_model, open_split, shown
-from pointseg.data import DATASETS, find_spec, open_reader
+from pointseg.data import DATASETS, SegBatch, find_spec, open_reader
 from pointseg.evaluation import (
     FORMATS,
+    SINGLE_PASS,
+    Protocol,
     check_submission,
-    predict_points,
+    predict_scenes,
     split_point_counts,
+    vote_scenes,
     write_labels,
 )
 from pointseg.evaluation.choice_files import choices_path, write_choices
-from pointseg.evaluation.choices import predict_points_and_choices, stage_regions
+from pointseg.evaluation.choices import StageChoice, predict_points_and_choices, stage_regions
 from pointseg.evaluation.label_files import label_paths
-from pointseg.experiment import build_loader
+from pointseg.evaluation.score_files import scores_path, write_scores
 from pointseg.files import refuse_existing
 
 
@@ -48,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also write what each stage chose for every point (models with codebook blocks)",
     )
+    parser.add_argument(
+        "--scores",
+        action="store_true",
+        help="also write the softmax of every point (float16, points x classes)",
+    )
+    add_protocol_arguments(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace earlier files in --out")
     check = parser.add_argument_group("checking")
     check.add_argument("--check", type=Path, metavar="PATH", help="folder or zip to check")
@@ -77,34 +92,69 @@ def run(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     trained = load_model(args)
+    protocol = protocol_of(args, trained.model)
+    if args.choices and (args.scores or protocol != SINGLE_PASS):
+        raise ValueError(
+            "--choices are those of a single pass: leave out --tta and --max-voxels, and write "
+            "--scores in a run of their own"
+        )
     stages = stage_regions(trained.model) if args.choices else {}
     split = args.split or trained.config.data.val_split
     dataset = open_split(trained, split)
     outputs = [p for scene in dataset.scene_ids for p in label_paths(args.out, scene, args.format)]
     if args.choices:
         outputs += [choices_path(args.out, scene) for scene in dataset.scene_ids]
+    if args.scores:
+        outputs += [scores_path(args.out, scene) for scene in dataset.scene_ids]
     refuse_existing(outputs, args.overwrite)
-    loader = build_loader(trained.config, dataset, training=False)
+    loader = view_loader(trained, dataset, protocol)
     index_of = {scene_id: index for index, scene_id in enumerate(dataset.scene_ids)}
     num_points = 0
-    for batch in shown(loader, len(loader), f"exporting {split}"):
-        with trained.autocast():
-            if args.choices:
-                scenes = predict_points_and_choices(trained.model, batch)
-            else:
-                scenes = [(pred, {}) for pred in predict_points(trained.model, batch)]
-        for scene_id, (pred, choices) in zip(batch.scene_ids, scenes, strict=True):
-            cloud = dataset.point_cloud(index_of[scene_id])
-            write_labels(args.out, cloud, pred, trained.label_map, args.format, args.overwrite)
-            if choices:
-                write_choices(args.out, scene_id, choices, args.overwrite)
-            num_points += len(pred)
-    written = [*args.format, *([f"choices ({', '.join(stages)})"] if args.choices else [])]
+    batches = shown(loader, len(loader), f"exporting {split}")
+    with trained.autocast():
+        for scene in _predicted(args, trained.model, batches, protocol):
+            cloud = dataset.point_cloud(index_of[scene.scene_id])
+            write_labels(
+                args.out, cloud, scene.labels, trained.label_map, args.format, args.overwrite
+            )
+            if scene.choices:
+                write_choices(args.out, scene.scene_id, scene.choices, args.overwrite)
+            if scene.scores is not None:
+                write_scores(args.out, scene.scene_id, scene.scores, args.overwrite)
+            num_points += len(scene.labels)
+    written = [*args.format, *(["scores"] if args.scores else [])]
+    written += [f"choices ({', '.join(stages)})"] if args.choices else []
     print(
         f"wrote {', '.join(written)} of {len(index_of)} scenes ({num_points:,} points) "
-        f"to {args.out} (single pass, raw points)"
+        f"to {args.out} ({protocol.name})"
     )
     return 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """What is written of a scene."""
+
+    scene_id: str
+    labels: np.ndarray
+    choices: Mapping[str, StageChoice] = field(default_factory=dict)
+    scores: np.ndarray | None = None
+
+
+def _predicted(
+    args: argparse.Namespace, model: nn.Module, batches: Iterable[SegBatch], protocol: Protocol
+) -> Iterator[_Scene]:
+    if args.choices:
+        for batch in batches:
+            scenes = predict_points_and_choices(model, batch)
+            for scene_id, (labels, choices) in zip(batch.scene_ids, scenes, strict=True):
+                yield _Scene(scene_id, labels, choices)
+    elif args.scores:
+        for votes in vote_scenes(model, batches, protocol):
+            yield _Scene(votes.scene_id, votes.labels(), scores=votes.scores())
+    else:
+        for scene in predict_scenes(model, batches, protocol):
+            yield _Scene(scene.scene_id, scene.labels)
 
 
 def _check(args: argparse.Namespace) -> int:

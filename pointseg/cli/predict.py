@@ -2,8 +2,8 @@
 
 Reads ply, npy, bin, txt/xyz and pcd files; writes <name>.npy (int16 train ids), <name>.txt (the
 data set's raw ids), <name>.ply (coloured by class; metres, z up) and <name>.html (a page to look
-at) per cloud, one label per point in the file's order. A cloud with more voxels than --max-points
-is labelled in overlapping tiles, so memory stays bounded.
+at) per cloud, one label per point in the file's order. A cloud with more voxels than --max-voxels
+is labelled in overlapping tiles, so memory stays bounded; --tta sums several views of it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from pathlib import Path
 import numpy as np
 
 from pointseg.cli import run_main
+from pointseg.cli._protocol import add_protocol_arguments, protocol_of
 from pointseg.cli._trained import add_model_arguments, load_model
-from pointseg.data import LabelMap, MissingFeatureError, PointCloud, voxelize_cloud
+from pointseg.data import LabelMap, MissingFeatureError, PointCloud
 from pointseg.data.clouds import READERS, UP_AXES, check_units, read_cloud, to_metres_z_up
 from pointseg.data.voxelization import point_features
-from pointseg.evaluation import FORMATS, predict_tiled, write_labels
+from pointseg.evaluation import FORMATS, Protocol, predict_cloud, write_labels
 from pointseg.evaluation.label_files import label_paths
 from pointseg.experiment import Trained
 from pointseg.files import refuse_existing, written_whole
 from pointseg.visualization import write_scene_page
+
+DEFAULT_MAX_VOXELS = 500_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,20 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="estimate normals where the model needs them and the file has none (open3d)",
     )
-    parser.add_argument(
-        "--max-points",
-        type=int,
-        default=500_000,
-        metavar="N",
-        help="voxels that the model sees at once; larger clouds are tiled (default: 500000)",
-    )
-    parser.add_argument(
-        "--margin",
-        type=int,
-        default=64,
-        metavar="N",
-        help="overlap of neighbouring tiles on each side, in voxels (default: 64)",
-    )
+    add_protocol_arguments(parser, DEFAULT_MAX_VOXELS)
     parser.add_argument("--no-page", action="store_true", help="write no HTML page")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier files in --out")
 
@@ -85,13 +75,14 @@ def run(args: argparse.Namespace) -> int:
     planned += [] if args.no_page else [args.out / f"{name}.html" for name in names]
     refuse_existing(planned, args.overwrite)
     trained = load_model(args)
+    protocol = protocol_of(args, trained.model)
     if len(files) == 1:
-        label_file(trained, files[0], args)
+        label_file(trained, protocol, files[0], args)
         return 0
     num_failed = 0
     for file in files:
         try:
-            label_file(trained, file, args)
+            label_file(trained, protocol, file, args)
         except (ValueError, OSError) as error:  # the others of the folder can still be labelled
             num_failed += 1
             print(f"error: {error}", file=sys.stderr)
@@ -99,14 +90,14 @@ def run(args: argparse.Namespace) -> int:
     return 1 if num_failed else 0
 
 
-def label_file(trained: Trained, file: Path, args: argparse.Namespace) -> None:
+def label_file(trained: Trained, protocol: Protocol, file: Path, args: argparse.Namespace) -> None:
     """Read one cloud, label it, and write its files into ``args.out``."""
     cloud = read_cloud(file, drop_invalid=args.drop_invalid)
     cloud = to_metres_z_up(cloud, args.scale, args.up).replace(scene_id=cloud_name(file))
     for warning in check_units(cloud):
         print(f"warning: {warning}", file=sys.stderr)
     cloud = with_features(cloud, trained.config.data.features, args.estimate_normals)
-    predictions = label_cloud(trained, cloud, args.max_points, args.margin)
+    predictions = label_cloud(trained, cloud, protocol)
     write_labels(args.out, cloud, predictions, trained.label_map, FORMATS, args.overwrite)
     if "row" in cloud.extras:
         rows_path = args.out / f"{cloud.scene_id}.rows.npy"
@@ -190,12 +181,11 @@ def estimated_normals(cloud: PointCloud) -> np.ndarray:
     return np.asarray(points.normals).astype(np.float32)
 
 
-def label_cloud(trained: Trained, cloud: PointCloud, max_voxels: int, margin: int) -> np.ndarray:
+def label_cloud(trained: Trained, cloud: PointCloud, protocol: Protocol) -> np.ndarray:
     """int16 [P] train ids of ``cloud``, from features computed over the whole of it."""
     data = trained.config.data
-    scene = voxelize_cloud(cloud, data.voxel_size_m, data.features)
     with trained.autocast():
-        return predict_tiled(trained.model, scene, max_voxels, margin)
+        return predict_cloud(trained.model, cloud, data.voxel_size_m, data.features, protocol)
 
 
 def _shares(predictions: np.ndarray, label_map: LabelMap) -> str:

@@ -1,4 +1,4 @@
-"""Scores over raw points, label files, and checks of submissions."""
+"""Predictions under a named protocol, scores over raw points, label files, submissions."""
 
 from pointseg.evaluation.benchmarks import BENCHMARKS, Benchmark, benchmark_of_rule
 from pointseg.evaluation.boundary import BoundaryArea
@@ -8,6 +8,7 @@ from pointseg.evaluation.heatmap import write_heatmap
 from pointseg.evaluation.inference import evaluation_mode, predict_points, predict_voxels
 from pointseg.evaluation.label_files import FORMATS, write_labels
 from pointseg.evaluation.parts import PartCounter, PointSubsets
+from pointseg.evaluation.protocol import SINGLE_PASS, Protocol
 from pointseg.evaluation.report import Part, SegReport, read_json, write_json
 from pointseg.evaluation.rings import DistanceRings
 from pointseg.evaluation.rules import (
@@ -21,19 +22,28 @@ from pointseg.evaluation.rules import (
     MetricRule,
     Scores,
 )
-from pointseg.evaluation.single_pass import PROTOCOL, evaluate_single_pass
+from pointseg.evaluation.scoring import evaluate, evaluate_single_pass
 from pointseg.evaluation.submission import SubmissionCheck, check_submission, split_point_counts
-from pointseg.evaluation.tiling import Tile, plan_tiles, predict_tiled
+from pointseg.evaluation.tiling import Tile, Tiling, margin_of, plan_tiles
+from pointseg.evaluation.views import View, ViewedScenes, Views, parse_views
+from pointseg.evaluation.voting import (
+    ScenePrediction,
+    SceneVotes,
+    predict_cloud,
+    predict_scenes,
+    vote_cloud,
+    vote_scenes,
+)
 
 __all__ = [
     "BENCHMARKS",
     "FORMATS",
     "NUSCENES_RULE",
-    "PROTOCOL",
     "S3DIS_RULE",
     "SCANNET200_RULE",
     "SCANNET_RULE",
     "SEMANTICKITTI_RULE",
+    "SINGLE_PASS",
     "Benchmark",
     "BoundaryArea",
     "ConfusionMatrix",
@@ -44,21 +54,34 @@ __all__ = [
     "Part",
     "PartCounter",
     "PointSubsets",
+    "Protocol",
+    "ScenePrediction",
+    "SceneVotes",
     "Scores",
     "SegReport",
     "SubmissionCheck",
     "Tile",
+    "Tiling",
+    "View",
+    "ViewedScenes",
+    "Views",
     "benchmark_of_rule",
     "check_submission",
+    "evaluate",
     "evaluate_single_pass",
     "evaluation_mode",
     "join_folds",
+    "margin_of",
+    "parse_views",
     "plan_tiles",
+    "predict_cloud",
     "predict_points",
-    "predict_tiled",
+    "predict_scenes",
     "predict_voxels",
     "read_json",
     "split_point_counts",
+    "vote_cloud",
+    "vote_scenes",
     "write_heatmap",
     "write_json",
     "write_labels",

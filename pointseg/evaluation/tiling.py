@@ -1,19 +1,44 @@
-"""Labelling a scene of any size: overlapping xy tiles with bounded numbers of voxels."""
+"""Scenes of any size: overlapping xy tiles with bounded numbers of voxels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from pointseg.evaluation.inference import predict_voxels
+from pointseg.sparse import SparseTensor, VoxelGrid
 
-if TYPE_CHECKING:
-    from pointseg.data import VoxelScene
+
+@dataclass(frozen=True)
+class Tiling:
+    """How scenes are cut.
+
+    Attributes
+    ----------
+    max_voxels
+        Bound of the voxels that the network sees at once; a scene with no more is not cut.
+    margin
+        Width of the strip around a tile's core that the network sees besides, in voxels.
+
+    Raises ValueError for a bound below 1 or a negative margin.
+    """
+
+    max_voxels: int
+    margin: int
+
+    def __post_init__(self) -> None:
+        if self.max_voxels < 1:
+            raise ValueError(f"max_voxels must be at least 1, got {self.max_voxels}")
+        if self.margin < 0:
+            raise ValueError(f"margin must not be negative, got {self.margin}")
+
+    @property
+    def statement(self) -> str:
+        """Such as ``tiles of at most 500,000 voxels with a margin of 64``."""
+        return f"tiles of at most {self.max_voxels:,} voxels with a margin of {self.margin}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +57,8 @@ class Tile:
     in_core: np.ndarray
 
 
-def plan_tiles(voxel_xy: np.ndarray, max_voxels: int, margin: int) -> list[Tile]:
-    """Cut a scene into tiles of at most ``max_voxels`` voxels, margin included.
+def plan_tiles(voxel_xy: np.ndarray, tiling: Tiling) -> list[Tile]:
+    """Cut a scene into tiles of at most ``tiling.max_voxels`` voxels, margin included.
 
     A rectangle that holds too many is halved across its longer side, at the middle of its voxels,
     until all fit; so tiles follow where the voxels are. Cores are half-open integer intervals:
@@ -43,10 +68,6 @@ def plan_tiles(voxel_xy: np.ndarray, max_voxels: int, margin: int) -> list[Tile]
     ----------
     voxel_xy
         Integer [N, 2], x and y of each voxel, in voxels.
-    max_voxels
-        Bound of the voxels that the network sees at once.
-    margin
-        Width of the strip around a core that the network sees and does not label, in voxels.
 
     Raises
     ------
@@ -54,10 +75,7 @@ def plan_tiles(voxel_xy: np.ndarray, max_voxels: int, margin: int) -> list[Tile]
         If a rectangle holds more than ``max_voxels`` and is already so narrow that most of what the
         network sees would be margin, or cannot be halved at all.
     """
-    if max_voxels < 1:
-        raise ValueError(f"max_voxels must be at least 1, got {max_voxels}")
-    if margin < 0:
-        raise ValueError(f"margin must not be negative, got {margin}")
+    max_voxels, margin = tiling.max_voxels, tiling.margin
     tiles: list[Tile] = []
     if len(voxel_xy) == 0:
         return tiles
@@ -79,41 +97,62 @@ def plan_tiles(voxel_xy: np.ndarray, max_voxels: int, margin: int) -> list[Tile]
             raise ValueError(
                 f"max_voxels = {max_voxels} is too few for this scene: around voxel x, y = "
                 f"{xy[rows[in_core]][0].tolist()} a margin of {margin} voxels alone holds "
-                f"{len(rows)}; allow more at once (--max-points) or a narrower margin (--margin)"
+                f"{len(rows)}; allow more at once (--max-voxels) or a narrower margin (--margin)"
             )
         for side_low, side_high in _halves(low, high, *cut):
             waiting.append((rows, side_low, side_high))
     return tiles
 
 
-def predict_tiled(
-    model: nn.Module, scene: VoxelScene, max_voxels: int, margin: int = 64
-) -> np.ndarray:
-    """One label for every raw point of ``scene``, in as many passes as ``max_voxels`` asks for.
+def in_tiles(
+    function: Callable[[SparseTensor], Tensor], voxels: SparseTensor, tiling: Tiling
+) -> Tensor:
+    """``function(voxels)``, one row per voxel, in as many calls as ``tiling`` asks for.
 
-    Features are those of the whole scene and coordinates keep their values, so a tile differs from
-    the whole only beyond its margin: where the margin covers the network's reach, the labels are
-    the same.
-
-    Returns
-    -------
-    int16 [P] train ids.
+    Features and coordinates of a tile are those of the whole, so that strided grids lie where they
+    did and a tile differs from the whole only beyond its margin: where the margin covers how far
+    the network looks, rows are the same. What fits is one call. Scenes are cut one by one.
     """
-    from pointseg.sparse import SparseTensor, VoxelGrid
+    if voxels.num_voxels <= tiling.max_voxels:
+        return function(voxels)
+    coords = voxels.grid.coords.cpu().numpy()
+    out: Tensor | None = None
+    for scene in range(voxels.grid.num_scenes):
+        (scene_rows,) = np.nonzero(coords[:, 0] == scene)
+        for tile in plan_tiles(coords[scene_rows, 1:3], tiling):
+            rows = torch.from_numpy(scene_rows[tile.rows])
+            values = function(_part(voxels, rows))
+            if out is None:
+                out = values.new_empty(voxels.num_voxels, *values.shape[1:])
+            core = torch.from_numpy(tile.in_core)
+            out[rows[core].to(out.device)] = values[core.to(out.device)]
+    assert out is not None  # more voxels than max_voxels are at least two
+    return out
 
-    coords = scene.coords.cpu().numpy()
-    device = next((p.device for p in model.parameters()), scene.feats.device)
-    voxel_classes = torch.full((coords.shape[0],), -1, dtype=torch.int16)
-    for tile in plan_tiles(coords[:, :2], max_voxels, margin):
-        rows = torch.from_numpy(tile.rows)
-        batched = torch.nn.functional.pad(scene.coords[rows], (1, 0))  # batch index 0 in front
-        voxels = SparseTensor(
-            scene.feats[rows].to(device), VoxelGrid(batched, num_scenes=1).to(device)
+
+def margin_of(model: nn.Module) -> int:
+    """The margin with which tiles give what the whole scene gives, in voxels.
+
+    It is the theoretical receptive field on one side, which the model declares (``model.reach()``).
+
+    Raises
+    ------
+    ValueError
+        If it declares none.
+    """
+    declared = getattr(model, "reach", None)
+    if declared is None:
+        raise ValueError(
+            f"{type(model).__name__} does not say how far it looks (reach()), so that the margin "
+            "of tiles cannot follow from it; give the margin in voxels"
         )
-        classes = predict_voxels(model, voxels).cpu()
-        core = torch.from_numpy(tile.in_core)
-        voxel_classes[rows[core]] = classes[core]
-    return voxel_classes[scene.point_to_voxel].numpy()
+    return int(declared().margin)
+
+
+def _part(voxels: SparseTensor, rows: Tensor) -> SparseTensor:
+    grid = voxels.grid
+    own = VoxelGrid(grid.coords[rows.to(grid.device)], grid.stride, grid.num_scenes)
+    return SparseTensor(voxels.feats[rows.to(voxels.feats.device)], own)
 
 
 def _within(xy: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 A model is built from its name, its input channels, the number of classes and options that are
 plain data. It maps a `SparseTensor` to voxel logits ``[N, num_classes]`` and declares its
-geometry: ``model.geometry() -> GeometryPlan``.
+geometry, ``model.geometry() -> GeometryPlan``, and how far it looks, ``model.reach() -> Reach``.
 """
 
 from pointseg.models.codebook_options import CodebookOptions, inline_files

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from pointseg.models.codebook_unet import CodebookUNet, CodebookUNetConfig
 from pointseg.models.point_branch import points_to_voxels, voxels_to_points
-from pointseg.nn import batch_norm_rows
+from pointseg.models.unet import DecoderStage
+from pointseg.nn import Reach, batch_norm_rows
 from pointseg.sparse import SparseTensor, VoxelGrid
 
 
@@ -87,6 +88,21 @@ class SPVCNN(CodebookUNet):
                 points = self._join(1, points, x, grid)
                 x = self._scatter(points, grid, x.grid)
         return self.head(SparseTensor(self._join(2, points, x, grid), grid)).feats
+
+    def reach(self) -> Reach:
+        points = self.stem.reach(Reach())
+        x, skips = self.encoder_reach()
+        stride = 2**self.config.num_levels
+        points |= x.interpolated(stride)
+        x = points.averaged(stride)
+        for step, up in enumerate(self.decoder, start=1):
+            assert isinstance(up, DecoderStage)
+            x = up.reach(x, skips.pop(), stride)
+            stride = up.out_stride(stride)
+            if step == self.middle:
+                points |= x.interpolated(stride)
+                x = points.averaged(stride)
+        return points | x
 
     def _join(self, index: int, points: Tensor, x: SparseTensor, grid: VoxelGrid) -> Tensor:
         transformed: Tensor = self.point_branches[index](points)

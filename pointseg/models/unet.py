@@ -25,10 +25,12 @@ from pointseg.nn import (
     BatchNorm,
     ConvNormReLU,
     Foldable,
+    Reach,
     Sequential,
     SparseConv,
     SparseConvTranspose,
     SparseModule,
+    chain_reach,
     merge_plans,
 )
 from pointseg.sparse import GeometryPlan, SparseTensor
@@ -147,6 +149,9 @@ class EncoderStage(SparseModule):
     def out_stride(self, stride: int) -> int:
         return self.down.out_stride(stride)
 
+    def reach(self, of_input: Reach, stride: int = 1) -> Reach:
+        return chain_reach((self.down, self.blocks), of_input, stride)
+
 
 class DecoderStage(nn.Module, Foldable):
     """Doubles the resolution onto the grid of the skip connection, joins it, then refines."""
@@ -183,6 +188,11 @@ class DecoderStage(nn.Module, Foldable):
 
     def out_stride(self, stride: int) -> int:
         return self.up.out_stride(stride)
+
+    def reach(self, of_input: Reach, of_skip: Reach, stride: int) -> Reach:
+        """`Reach` of the output, given those of both inputs; `stride` is that of the coarser."""
+        joined = self.up.reach(of_input, stride) | of_skip
+        return self.blocks.reach(joined, self.out_stride(stride))
 
 
 class UNet(nn.Module):
@@ -249,6 +259,26 @@ class UNet(nn.Module):
             plans.append(stage.geometry(stride))
             stride = stage.out_stride(stride)
         return merge_plans(plans)
+
+    def reach(self) -> Reach:
+        """How far the logits of a voxel look: the theoretical receptive field."""
+        reach, skips = self.encoder_reach()
+        stride = 2**self.config.num_levels
+        for stage in self.decoder:
+            assert isinstance(stage, DecoderStage)
+            reach = stage.reach(reach, skips.pop(), stride)
+            stride = stage.out_stride(stride)
+        return reach
+
+    def encoder_reach(self) -> tuple[Reach, list[Reach]]:
+        """`Reach` of the last encoder stage's output and of the inputs of all, finest first."""
+        reach, stride, skips = self.stem.reach(Reach()), 1, []
+        for stage in self.encoder:
+            assert isinstance(stage, EncoderStage)
+            skips.append(reach)
+            reach = stage.reach(reach, stride)
+            stride = stage.out_stride(stride)
+        return reach, skips
 
 
 def _make_blocks(

@@ -1,6 +1,12 @@
 """Modules over `SparseTensor`: convolutions, norms, pooling and residual blocks."""
 
-from pointseg.nn.base import Sequential, SparseModule, chain_geometry, merge_plans
+from pointseg.nn.base import (
+    Sequential,
+    SparseModule,
+    chain_geometry,
+    chain_reach,
+    merge_plans,
+)
 from pointseg.nn.blocks import (
     BLOCKS,
     BasicBlock,
@@ -18,6 +24,7 @@ from pointseg.nn.pointwise import BatchNorm, Linear, Pointwise, ReLU, batch_norm
 from pointseg.nn.pool import GlobalPool, Pool
 from pointseg.nn.prior import GeometryPrior, PriorConfig
 from pointseg.nn.quantizer import VectorQuantizer
+from pointseg.nn.reach import Reach
 
 __all__ = [
     "BLOCKS",
@@ -39,6 +46,7 @@ __all__ = [
     "Pool",
     "PriorConfig",
     "ReLU",
+    "Reach",
     "RegionConv",
     "ResidualBlock",
     "Sequential",
@@ -49,6 +57,7 @@ __all__ = [
     "VectorQuantizer",
     "batch_norm_rows",
     "chain_geometry",
+    "chain_reach",
     "folded",
     "merge_plans",
     "record_choices",

@@ -1,10 +1,11 @@
-"""What every module over a `SparseTensor` can say about itself: the geometry it needs.
+"""What every module over a `SparseTensor` can say about itself: geometry, and how far it looks.
 
 Strides are relative: the grid that enters a model has stride 1, whatever its own stride is. A
 module is asked with the stride at which it stands and answers with plan entries
 ``(stride of the finer grid, KernelSpec)`` and with the stride that it leaves behind. Walking the
 modules in the order of the forward pass gives the plan of a whole model, which
-`VoxelGrid.prepare` turns into grids and kernel maps in one go.
+`VoxelGrid.prepare` turns into grids and kernel maps in one go. A plan has each kernel once, however
+often it is used; how far a network looks is therefore asked for in a walk of its own, `reach`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from pointseg.nn.reach import Reach
 from pointseg.sparse import GeometryPlan, SparseTensor
 
 
@@ -26,6 +28,18 @@ class SparseModule(nn.Module):
     def out_stride(self, stride: int) -> int:
         """Relative stride of the output, given that of the input."""
         return stride
+
+    def reach(self, of_input: Reach, stride: int = 1) -> Reach:
+        """`Reach` of the output, given that of the input at relative stride `stride`.
+
+        A module that asks for kernel maps must say so itself: TypeError.
+        """
+        if self.geometry(stride):
+            raise TypeError(
+                f"{type(self).__name__} has kernels and does not say how far they look: "
+                "implement reach(of_input, stride)"
+            )
+        return of_input
 
 
 def merge_plans(plans: Iterable[GeometryPlan]) -> GeometryPlan:
@@ -47,8 +61,17 @@ def chain_geometry(modules: Iterable[nn.Module], stride: int) -> tuple[GeometryP
     return merge_plans(plans), stride
 
 
+def chain_reach(modules: Iterable[nn.Module], of_input: Reach, stride: int) -> Reach:
+    """`Reach` after modules that run one after the other, starting at `stride`."""
+    for module in modules:
+        assert isinstance(module, SparseModule)
+        of_input = module.reach(of_input, stride)
+        stride = module.out_stride(stride)
+    return of_input
+
+
 class Sequential(nn.Sequential, SparseModule):
-    """`nn.Sequential` of `SparseModule`s that also chains their geometry."""
+    """`nn.Sequential` of `SparseModule`s that also chains their geometry and reach."""
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         for module in self:
@@ -60,3 +83,6 @@ class Sequential(nn.Sequential, SparseModule):
 
     def out_stride(self, stride: int) -> int:
         return chain_geometry(self, stride)[1]
+
+    def reach(self, of_input: Reach, stride: int = 1) -> Reach:
+        return chain_reach(self, of_input, stride)

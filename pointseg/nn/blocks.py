@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pointseg.nn.base import SparseModule, chain_geometry
+from pointseg.nn.base import SparseModule, chain_geometry, chain_reach
 from pointseg.nn.conv import SparseConv
 from pointseg.nn.fold import Foldable
 from pointseg.nn.pointwise import BatchNorm
+from pointseg.nn.reach import Reach
 from pointseg.sparse import GeometryPlan, SparseTensor
 
 
@@ -55,6 +56,9 @@ class ConvNorm(SparseModule, Foldable):
     def out_stride(self, stride: int) -> int:
         return self.conv.out_stride(stride)
 
+    def reach(self, of_input: Reach, stride: int = 1) -> Reach:
+        return self.conv.reach(of_input, stride)
+
 
 class ConvNormReLU(ConvNorm):
     """Convolution, batch norm, ReLU."""
@@ -90,8 +94,13 @@ class ResidualBlock(SparseModule, Foldable):
         return self.branch(x, x if self.shortcut is None else self.shortcut(x))
 
     def geometry(self, stride: int = 1) -> GeometryPlan:
-        convs = [module for module in self.children() if isinstance(module, SparseConv)]
-        return chain_geometry(convs, stride)[0]
+        return chain_geometry(self._branch_convs(), stride)[0]
+
+    def reach(self, of_input: Reach, stride: int = 1) -> Reach:
+        return of_input | chain_reach(self._branch_convs(), of_input, stride)
+
+    def _branch_convs(self) -> list[SparseConv]:
+        return [module for module in self.children() if isinstance(module, SparseConv)]
 
 
 class BasicBlock(ResidualBlock):

@@ -29,6 +29,7 @@ from pointseg.nn.choice import ChoiceConfig, QuantizedChoice, TemperatureConfig,
 from pointseg.nn.choice_record import ChoiceRecord, ChoiceStatistics
 from pointseg.nn.conv import RegionConv, SparseConv
 from pointseg.nn.prior import GeometryPrior, PriorConfig
+from pointseg.nn.reach import Reach
 from pointseg.sparse import GeometryPlan, Region, RegionSet, SparseTensor, cubes
 
 QUERIES = ("conv", "dot", "none")
@@ -192,6 +193,13 @@ class CodebookBlock(SparseModule):
         plans = [self.value1.geometry(stride)]
         plans += [conv.geometry(stride) for conv in self._query_convs()]
         return merge_plans([*plans, ((stride, self.config.regions),)])
+
+    def reach(self, of_input: Reach, stride: int = 1) -> Reach:
+        around = of_input.conv(self.config.regions, stride)
+        values = self.value1.reach(of_input, stride).conv(self.config.regions, stride)
+        # Logits sum, around a voxel, queries that convolutions over the same regions have made.
+        queries = around.conv(self.config.regions, stride) if self._query_convs() else around
+        return of_input | values | queries
 
     def extra_repr(self) -> str:
         c = self.config

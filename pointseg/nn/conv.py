@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pointseg import ops
 from pointseg.nn.base import SparseModule
 from pointseg.nn.pointwise import BatchNorm
+from pointseg.nn.reach import Reach
 from pointseg.sparse import (
     GeometryPlan,
     KernelMap,
@@ -165,6 +166,9 @@ class SparseConv(_SparseConvBase):
     def out_stride(self, stride: int) -> int:
         return stride * self.spec.stride
 
+    def reach(self, of_input: Reach, stride: int = 1) -> Reach:
+        return of_input.conv(self.spec, stride)
+
 
 class RegionConv(_SparseConvBase):
     """Submanifold convolution over the taps of a region; taps outside it have no weights."""
@@ -186,6 +190,9 @@ class RegionConv(_SparseConvBase):
 
     def geometry(self, stride: int = 1) -> GeometryPlan:
         return ((stride, self.region),)
+
+    def reach(self, of_input: Reach, stride: int = 1) -> Reach:
+        return of_input.conv(self.region, stride)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, taps={self.region.num_taps}"
@@ -245,6 +252,9 @@ class SparseConvTranspose(_SparseConvBase):
                 f"relative stride {stride}: the finer stride would not be a whole number"
             )
         return stride // self.spec.stride
+
+    def reach(self, of_input: Reach, stride: int = 1) -> Reach:
+        return of_input.transposed_conv(self.spec, self.out_stride(stride))
 
 
 def _check_finer(coarse: VoxelGrid, fine: VoxelGrid, factor: int) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pointseg import ops
 from pointseg.nn.base import SparseModule
+from pointseg.nn.reach import Reach
 from pointseg.ops.pool import PoolReduction
 from pointseg.sparse import GeometryPlan, KernelSpec, SparseTensor
 
@@ -44,6 +45,9 @@ class Pool(SparseModule):
 
     def out_stride(self, stride: int) -> int:
         return stride * self.spec.stride
+
+    def reach(self, of_input: Reach, stride: int = 1) -> Reach:
+        return of_input.conv(self.spec, stride)
 
     def extra_repr(self) -> str:
         return f"size={self.spec.size}, stride={self.spec.stride}, reduce={self.reduce!r}"

@@ -18,7 +18,7 @@ from pointseg.cli.train import main
 from pointseg.engine.checkpoint import find_checkpoint, load_checkpoint
 from pointseg.engine.interrupt import StopRequest
 from pointseg.engine.logging import RunLog
-from pointseg.evaluation import single_pass
+from pointseg.evaluation import voting
 from pointseg.experiment import load_trained
 from pointseg.geometry import RegionFile, StageRegions, save_regions
 from pointseg.sparse import cubes
@@ -154,14 +154,14 @@ def check_resumed_is_whole(config, codebook, tmp_path, monkeypatch, before_resum
 def test_interrupted_in_an_evaluation_it_is_made_up_for(tiny_config, tmp_path, monkeypatch):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train("--config", tiny_config, "--output", whole)
-    predict_points = single_pass.predict_points
+    predict_points = voting.predict_points
 
     def predict_and_interrupt(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
         return predict_points(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(single_pass, "predict_points", predict_and_interrupt)
+        patch.setattr(voting, "predict_points", predict_and_interrupt)
         train("--config", tiny_config, "--output", parts)
     stopped = load_checkpoint(find_checkpoint(parts))
     assert (stopped.step, stopped.evaluated_step) == (3, 0)

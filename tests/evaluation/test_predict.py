@@ -12,6 +12,7 @@ from plyfile import PlyData, PlyElement
 from pointseg.cli import predict
 from pointseg.data import SCANNET20, PointCloud, ScanNetReader
 from pointseg.data.semantickitti import SemanticKITTIReader
+from pointseg.evaluation import SINGLE_PASS
 from pointseg.experiment import load_trained
 
 from ..data.drives import write_drive
@@ -93,18 +94,18 @@ def test_scale_and_up_bring_a_turned_file_back(tmp_path, checkpoint, scene, labe
 
 
 def test_tiles_bound_what_the_network_sees(tmp_path, checkpoint, scene, labels, monkeypatch):
-    from pointseg.evaluation import tiling
+    from pointseg.evaluation import inference
 
     sizes = []
-    original = tiling.predict_voxels
+    original = inference.predict_voxels
 
     def watched(model, voxels):
         sizes.append(voxels.num_voxels)
         return original(model, voxels)
 
-    monkeypatch.setattr(tiling, "predict_voxels", watched)
+    monkeypatch.setattr(inference, "predict_voxels", watched)
     np.save(tmp_path / "room.npy", table(scene))
-    options = ("--max-points", "600", "--margin", "2", "--no-page")
+    options = ("--max-voxels", "600", "--margin", "2", "--no-page")
     assert run(checkpoint, tmp_path / "room.npy", tmp_path / "out", *options) == 0
     assert len(sizes) > 1 and max(sizes) <= 600
     tiled = np.load(tmp_path / "out" / "room.npy")
@@ -113,8 +114,8 @@ def test_tiles_bound_what_the_network_sees(tmp_path, checkpoint, scene, labels, 
 
 def test_too_small_a_bound_is_refused(tmp_path, checkpoint, scene, capsys):
     np.save(tmp_path / "room.npy", table(scene))
-    assert run(checkpoint, tmp_path / "room.npy", tmp_path / "out", "--max-points", "20") == 2
-    assert "--max-points" in capsys.readouterr().err
+    assert run(checkpoint, tmp_path / "room.npy", tmp_path / "out", "--max-voxels", "20") == 2
+    assert "--max-voxels" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -193,7 +194,7 @@ def test_a_lidar_scan_is_labelled_as_in_its_data_set(tmp_path, small_root):
     scan = write_drive(tmp_path, num_scans=1) / "velodyne" / "000000.bin"
     assert run(checkpoint, scan, tmp_path / "out", "--no-page") == 0
     cloud = SemanticKITTIReader(tmp_path).read_scene("00_000000")
-    expected = predict.label_cloud(load_trained(checkpoint), cloud, 1000, 8)
+    expected = predict.label_cloud(load_trained(checkpoint), cloud, SINGLE_PASS)
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "000000.npy"), expected)
 
 

@@ -23,7 +23,7 @@ in the sensor's frame the origin keeps every distance from the sensor.
 """
 
 
-def _check_pivot(about: str) -> None:
+def check_pivot(about: str) -> None:
     if about not in get_args(Pivot):
         raise ValueError(f"about must be one of {', '.join(get_args(Pivot))}, got {about!r}")
 
@@ -35,7 +35,7 @@ def _center(xyz: NDArray[np.float32]) -> NDArray[np.float32]:
     return center
 
 
-def _transform_linearly(cloud: PointCloud, matrix: NDArray[np.float64], about: Pivot) -> PointCloud:
+def transform_linearly(cloud: PointCloud, matrix: NDArray[np.float64], about: Pivot) -> PointCloud:
     """Apply an orthogonal matrix (on column vectors) about a pivot; normals turn along."""
     # Row vectors, hence the transpose; contiguous, which the product is far faster for.
     rows = np.ascontiguousarray(matrix.T, dtype=np.float32)
@@ -71,7 +71,7 @@ class RandomRotation:
     about: Pivot = "middle"
 
     def __post_init__(self) -> None:
-        _check_pivot(self.about)
+        check_pivot(self.about)
         check_probability(self.probability)
         check_non_negative(max_yaw_deg=self.max_yaw_deg, max_tilt_deg=self.max_tilt_deg)
 
@@ -86,7 +86,7 @@ class RandomRotation:
         x, y, z = np.deg2rad((self.max_tilt_deg, self.max_tilt_deg, self.max_yaw_deg)) * (
             rng.uniform(-1, 1, size=3)
         )
-        return _transform_linearly(cloud, rotation_matrix(x, y, z), self.about)
+        return transform_linearly(cloud, rotation_matrix(x, y, z), self.about)
 
 
 @register("random_scale")
@@ -114,7 +114,7 @@ class RandomFlip:
     about: Pivot = "middle"
 
     def __post_init__(self) -> None:
-        _check_pivot(self.about)
+        check_pivot(self.about)
         check_probability(self.probability)
 
     @property
@@ -127,7 +127,7 @@ class RandomFlip:
         if not flipped.any() or cloud.num_points == 0:
             return cloud
         mirror = np.diag([*np.where(flipped, -1.0, 1.0), 1.0])
-        return _transform_linearly(cloud, mirror, self.about)
+        return transform_linearly(cloud, mirror, self.about)
 
 
 @register("random_translation")

@@ -1,0 +1,87 @@
+"""How predictions are made, for the sub-commands that make them: views and tiles."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from torch import nn
+from torch.utils.data import DataLoader
+
+from pointseg.data import SceneDataset, SegBatch
+from pointseg.engine.loaders import evaluation_loader
+from pointseg.evaluation import Protocol, Tiling, ViewedScenes, Views, margin_of, parse_views
+from pointseg.evaluation.views import PRESETS
+from pointseg.experiment import Trained
+
+DEFAULT_MARGIN = 64
+AUTO = "auto"
+
+
+def add_protocol_arguments(
+    parser: argparse.ArgumentParser, default_max_voxels: int | None = None
+) -> None:
+    group = parser.add_argument_group("how predictions are made")
+    group.add_argument(
+        "--tta",
+        metavar="VIEWS",
+        help="test-time augmentation, logits of all views summed: "
+        f"{', '.join(PRESETS)}, or settings such as 'rotations=4 flips=x scales=0.95,1,1.05 "
+        "offsets=2 about=origin', or both (default: a single view)",
+    )
+    shown = "no bound" if default_max_voxels is None else f"{default_max_voxels}"
+    group.add_argument(
+        "--max-voxels",
+        type=int,
+        metavar="N",
+        help="voxels that the model sees at once; larger scenes are cut into overlapping tiles "
+        f"(default: {shown})",
+    )
+    group.add_argument(
+        "--margin",
+        type=_margin,
+        metavar="N",
+        help="overlap of tiles on each side, in voxels, or auto: as far as the model looks, which "
+        f"gives what the whole scene gives (default: {DEFAULT_MARGIN})",
+    )
+    parser.set_defaults(default_max_voxels=default_max_voxels)
+
+
+def protocol_of(args: argparse.Namespace, model: nn.Module) -> Protocol:
+    """The protocol that the arguments ask for; a margin that is less than the model looks is said
+    on stderr where tiles were asked for.
+    """
+    views = Views() if args.tta is None else parse_views(args.tta)
+    max_voxels = args.default_max_voxels if args.max_voxels is None else args.max_voxels
+    if max_voxels is None:
+        if args.margin is not None:
+            raise ValueError("--margin is that of tiles: pass --max-voxels too")
+        return Protocol(views)
+    margin = DEFAULT_MARGIN if args.margin is None else args.margin
+    if margin == AUTO:
+        return Protocol(views, Tiling(max_voxels, margin_of(model)))
+    if args.max_voxels is not None and margin < (needed := margin_of(model)):
+        print(
+            f"note: the model looks {needed} voxels far and tiles have a margin of {margin}: near "
+            "their borders predictions can differ from those of one pass (--margin auto)",
+            file=sys.stderr,
+        )
+    return Protocol(views, Tiling(max_voxels, margin))
+
+
+def view_loader(
+    trained: Trained, dataset: SceneDataset, protocol: Protocol
+) -> DataLoader[SegBatch]:
+    """Every view of every scene once, in order, one a batch."""
+    scenes = ViewedScenes(dataset, protocol.views)
+    return evaluation_loader(scenes, trained.config.data.num_workers)
+
+
+def _margin(text: str) -> int | str:
+    if text == AUTO:
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        message = f"expected a number of voxels or {AUTO}, got {text!r}"
+        raise argparse.ArgumentTypeError(message) from error
