@@ -1,33 +1,31 @@
-"""Write predicted labels of a split as files, or check a folder or zip of them.
+"""Write predicted labels of a split as files or as a benchmark's submission, or check one.
 
-Per scene: <scene>.txt as the benchmark wants it (raw ids such as nyu40, one per vertex),
-<scene>.npy (int16 train ids) and <scene>.ply (coloured by class). With --choices also
-<scene>.choices.npz: which codebook entry each stage of the model chose. With --check, nothing is
-predicted: the files are compared with the split's scenes, and every problem is listed.
+With --out, per scene: <scene>.txt (raw ids such as nyu40, one per point), <scene>.npy (int16 train
+ids) and <scene>.ply (coloured by class); with --choices also <scene>.choices.npz: which codebook
+entry each stage of the model chose. With --submission, the zip or folder that the server of the
+data set's benchmark takes. With --check, nothing is predicted: a submission is compared with the
+split's scenes, and every problem is listed; --score tells what its labels are worth.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+import numpy as np
+
 from pointseg.cli import run_main
+from pointseg.cli._submissions import check, open_target, read_extra_files, sizes_to_hand_in
 from pointseg.cli._trained import add_model_arguments, load_model, open_split, shown
-from pointseg.data.labels import SCANNET20
-from pointseg.data.prepared import resolve_root
-from pointseg.evaluation import (
-    FORMATS,
-    check_submission,
-    predict_points,
-    split_vertex_counts,
-    write_labels,
-)
+from pointseg.data import SceneDataset
+from pointseg.evaluation import FORMATS, predict_points, write_labels, written_submission
 from pointseg.evaluation.choice_files import choices_path, write_choices
-from pointseg.evaluation.choices import predict_points_and_choices, stage_regions
+from pointseg.evaluation.choices import StageChoice, predict_points_and_choices, stage_regions
 from pointseg.evaluation.label_files import label_paths
-from pointseg.experiment import build_loader
+from pointseg.evaluation.submission import SubmissionWriter
+from pointseg.experiment import Trained, build_loader
 from pointseg.files import refuse_existing
 
 
@@ -42,34 +40,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["txt"],
         choices=FORMATS,
-        help="files to write (default: txt)",
+        help="files to write to --out (default: txt)",
     )
     parser.add_argument(
         "--choices",
         action="store_true",
         help="also write what each stage chose for every point (models with codebook blocks)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace earlier files in --out")
-    check = parser.add_argument_group("checking")
-    check.add_argument("--check", type=Path, metavar="PATH", help="folder or zip to check")
-    check.add_argument(
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier files")
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="hand in, or expect, only those scenes of the split that are on disk",
+    )
+    submission = parser.add_argument_group("a submission")
+    submission.add_argument(
+        "--submission",
+        type=Path,
+        metavar="PATH",
+        help="zip (a name that ends in .zip) or new folder, as the benchmark's server takes it",
+    )
+    submission.add_argument(
+        "--with",
+        dest="extra_files",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files of your own for it, such as description.txt or submission.json",
+    )
+    checking = parser.add_argument_group("checking")
+    checking.add_argument("--check", type=Path, metavar="PATH", help="folder or zip to check")
+    checking.add_argument(
+        "--dataset", default="scannet", metavar="NAME", help="its data set (default: scannet)"
+    )
+    checking.add_argument(
         "--root",
         type=Path,
         metavar="DIR",
-        help="the scenes that it must label, in ScanNet's layout (default: $POINTSEG_DATA/scannet)",
+        help="the scenes that it must label (default: $POINTSEG_DATA/<data set>)",
     )
-    check.add_argument(
-        "--partial",
+    checking.add_argument(
+        "--score",
         action="store_true",
-        help="expect only those scenes of the split that are under --root",
+        help="score a submission without problems against the labels of the split; with --out "
+        "also write evaluation.json and confusion.html",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     if args.check is not None:
-        return _check(args)
-    if args.checkpoint is None or args.out is None:
-        raise ValueError("pass --checkpoint and --out to export, or --check to check")
+        return check(args)
+    if args.checkpoint is None or (args.out is None and args.submission is None):
+        raise ValueError(
+            "pass --checkpoint with --out or --submission to export, or --check to check"
+        )
+    if args.choices and args.out is None:
+        raise ValueError("--choices writes files; pass --out, the folder for them")
     return _export(args)
 
 
@@ -78,13 +105,59 @@ def _export(args: argparse.Namespace) -> int:
     stages = stage_regions(trained.model) if args.choices else {}
     split = args.split or trained.config.data.val_split
     dataset = open_split(trained, split)
-    outputs = [p for scene in dataset.scene_ids for p in label_paths(args.out, scene, args.format)]
-    if args.choices:
-        outputs += [choices_path(args.out, scene) for scene in dataset.scene_ids]
-    refuse_existing(outputs, args.overwrite)
-    loader = build_loader(trained.config, dataset, training=False)
+    refuse_existing(_outputs(args, dataset), args.overwrite)
     index_of = {scene_id: index for index, scene_id in enumerate(dataset.scene_ids)}
     num_points = 0
+    with _submission(args, trained, dataset, split) as submission:
+        for scene_id, pred, choices in _predictions(args, trained, dataset, split):
+            if args.out is not None:
+                cloud = dataset.point_cloud(index_of[scene_id])
+                write_labels(args.out, cloud, pred, trained.label_map, args.format, args.overwrite)
+            if choices:
+                write_choices(args.out, scene_id, choices, args.overwrite)
+            if submission is not None:
+                submission.add(scene_id, pred)
+            num_points += len(pred)
+    counted = f"of {len(index_of)} scenes ({num_points:,} points)"
+    if args.out is not None:
+        written = [*args.format, *([f"choices ({', '.join(stages)})"] if args.choices else [])]
+        print(f"wrote {', '.join(written)} {counted} to {args.out} (single pass, raw points)")
+    if args.submission is not None:
+        print(f"wrote the labels {counted} to {args.submission} (single pass, raw points)")
+    return 0
+
+
+def _outputs(args: argparse.Namespace, dataset: SceneDataset) -> list[Path]:
+    if args.out is None:
+        return []
+    paths = [p for scene in dataset.scene_ids for p in label_paths(args.out, scene, args.format)]
+    if args.choices:
+        paths += [choices_path(args.out, scene) for scene in dataset.scene_ids]
+    return paths
+
+
+def _submission(
+    args: argparse.Namespace, trained: Trained, dataset: SceneDataset, split: str
+) -> AbstractContextManager[SubmissionWriter | None]:
+    if args.submission is None:
+        return nullcontext()
+    target = open_target(trained.config.data.dataset, trained.config.data.root)
+    return written_submission(
+        args.submission,
+        sizes_to_hand_in(target, split, dataset.scene_ids, args.partial),
+        target.format,
+        trained.label_map,
+        split,
+        read_extra_files(args.extra_files),
+        args.overwrite,
+    )
+
+
+def _predictions(
+    args: argparse.Namespace, trained: Trained, dataset: SceneDataset, split: str
+) -> Iterator[tuple[str, np.ndarray, dict[str, StageChoice]]]:
+    """(scene id, train ids [P], choices by stage) of every scene, in the split's order."""
+    loader = build_loader(trained.config, dataset, training=False)
     for batch in shown(loader, len(loader), f"exporting {split}"):
         with trained.autocast():
             if args.choices:
@@ -92,34 +165,7 @@ def _export(args: argparse.Namespace) -> int:
             else:
                 scenes = [(pred, {}) for pred in predict_points(trained.model, batch)]
         for scene_id, (pred, choices) in zip(batch.scene_ids, scenes, strict=True):
-            cloud = dataset.point_cloud(index_of[scene_id])
-            write_labels(args.out, cloud, pred, trained.label_map, args.format, args.overwrite)
-            if choices:
-                write_choices(args.out, scene_id, choices, args.overwrite)
-            num_points += len(pred)
-    written = [*args.format, *([f"choices ({', '.join(stages)})"] if args.choices else [])]
-    print(
-        f"wrote {', '.join(written)} of {len(index_of)} scenes ({num_points:,} points) "
-        f"to {args.out} (single pass, raw points)"
-    )
-    return 0
-
-
-def _check(args: argparse.Namespace) -> int:
-    root = resolve_root("scannet", args.root)
-    sizes = split_vertex_counts(root, args.split or "val")
-    if args.partial:
-        sizes = {scene: size for scene, size in sizes.items() if size is not None}
-    result = check_submission(args.check, sizes, SCANNET20.raw_ids)
-    for note in result.notes:
-        print(f"note: {note}")
-    for problem in result.problems:
-        print(f"problem: {problem}", file=sys.stderr)
-    print(
-        f"{args.check}: {result.num_scenes} of {len(sizes)} scenes right "
-        f"({result.num_points:,} vertices), {len(result.problems)} problems"
-    )
-    return 0 if result.ok else 1
+            yield scene_id, pred, choices
 
 
 def main(argv: Sequence[str] | None = None) -> int:

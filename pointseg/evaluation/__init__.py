@@ -1,4 +1,4 @@
-"""Scores over raw points, label files, and checks of submissions."""
+"""Scores over raw points, label files, and submissions."""
 
 from pointseg.evaluation.confusion import ConfusionMatrix
 from pointseg.evaluation.inference import evaluation_mode, predict_points, predict_voxels
@@ -6,7 +6,15 @@ from pointseg.evaluation.label_files import FORMATS, write_labels
 from pointseg.evaluation.report import SegReport, write_heatmap, write_json
 from pointseg.evaluation.rules import SCANNET_RULE, MeanOverPresentClasses, MetricRule, Scores
 from pointseg.evaluation.single_pass import PROTOCOL, evaluate_single_pass
-from pointseg.evaluation.submission import SubmissionCheck, check_submission, split_vertex_counts
+from pointseg.evaluation.submission import (
+    SubmissionCheck,
+    SubmissionFormat,
+    check_submission,
+    read_submission,
+    scene_sizes,
+    score_submission,
+    written_submission,
+)
 from pointseg.evaluation.tiling import Tile, plan_tiles, predict_tiled
 
 __all__ = [
@@ -19,6 +27,7 @@ __all__ = [
     "Scores",
     "SegReport",
     "SubmissionCheck",
+    "SubmissionFormat",
     "Tile",
     "check_submission",
     "evaluate_single_pass",
@@ -27,8 +36,11 @@ __all__ = [
     "predict_points",
     "predict_tiled",
     "predict_voxels",
-    "split_vertex_counts",
+    "read_submission",
+    "scene_sizes",
+    "score_submission",
     "write_heatmap",
     "write_json",
     "write_labels",
+    "written_submission",
 ]
