@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pointseg.data import SCANNET20, LabelMap, open_dataset, resolve_root
+from pointseg.data import DATASETS, SCANNET20, LabelMap, open_dataset, resolve_root
 from pointseg.evaluation import (
     SubmissionFormat,
     check_submission,
@@ -38,6 +38,8 @@ class Target:
 
 def open_target(dataset: str, root: Path | str | None) -> Target:
     """The benchmark of a dataset, and its scenes at ``root``; ValueError where it has no server."""
+    if dataset not in DATASETS:
+        raise ValueError(f"unknown dataset {dataset!r} (valid: {', '.join(DATASETS)})")
     benchmark = "scannet"
     submission_format = find_submission_format(benchmark)
     scenes = ScanNetSizes(resolve_root(dataset, root))

@@ -90,14 +90,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.check is not None:
+        if args.submission is not None or args.extra_files:
+            raise ValueError("--check writes nothing; write the --submission first, then check it")
         return check(args)
     if args.checkpoint is None or (args.out is None and args.submission is None):
         raise ValueError(
             "pass --checkpoint with --out or --submission to export, or --check to check"
         )
+    _refuse_idle(args)
+    return _export(args)
+
+
+def _refuse_idle(args: argparse.Namespace) -> None:
+    """ValueError for options that would do nothing."""
     if args.choices and args.out is None:
         raise ValueError("--choices writes files; pass --out, the folder for them")
-    return _export(args)
+    if args.submission is None and (args.extra_files or args.partial):
+        option = "--partial" if args.partial else "--with"
+        raise ValueError(f"{option} is about a submission; pass --submission too")
+    if args.score:
+        raise ValueError("--score is about a submission that is there; pass it as --check")
 
 
 def _export(args: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from pointseg.evaluation.choice_files import CHOICES_SUFFIX, read_choices
 from pointseg.evaluation.choices import check_rows
 from pointseg.evaluation.submission.encodings import UNREADABLE
 from pointseg.evaluation.submission.formats import ExtraFile, SubmissionFormat, folders_of
-from pointseg.evaluation.submission.members import Member, Members, open_members
+from pointseg.evaluation.submission.members import Member, Members, open_members, shown
 from pointseg.evaluation.submission.names import NameAdvice, wrapping_folder
 
 _COMPANIONS = (".npy", ".ply", ".html", CHOICES_SUFFIX)
@@ -118,8 +118,8 @@ class _Check:
             self.problems.append("there is no file in it")
         if wrapper:
             self.problems.append(
-                f"everything lies in the folder {wrapper}; zip what is in the folder, not the "
-                "folder itself"
+                f"everything lies in the folder {shown(wrapper)}; zip what is in the folder, not "
+                "the folder itself"
             )
         advice = NameAdvice(expected)
         seen: Counter[str] = Counter()
@@ -132,7 +132,9 @@ class _Check:
                 self._check_extra(file, name, extras[name])
             else:
                 self._report(file.name, [advice.why_unexpected(name)])
-        self.problems += [f"{name}: comes {n} times" for name, n in seen.items() if n > 1]
+        for name, times in seen.items():
+            if times > 1:
+                self._report(name, [f"comes {times} times"])
         required = [*scenes, *(m for m, extra in extras.items() if extra.default is not None)]
         self.problems += [f"{name}: missing" for name in required if name not in seen]
         if members.folders is not None and self.format.folder_entries:
@@ -200,10 +202,13 @@ class _Check:
             )
 
     def _report(self, name: str, problems: Iterable[str]) -> None:
-        self.problems += [f"{name}: {problem}" for problem in problems]
+        self.problems += [f"{shown(name)}: {problem}" for problem in problems]
 
     def _all_notes(self) -> list[str]:
-        notes = [f"{_listed(names)}: {note}" for note, names in self.notes.items()]
+        notes = [
+            f"{_listed([shown(name) for name in names])}: {note}"
+            for note, names in self.notes.items()
+        ]
         ids = {id: n for id, n in sorted(self.tolerated.items()) if id != self.label_map.unlabelled}
         if ids:
             listed = _listed([f"{id} ({n}x)" for id, n in ids.items()])

@@ -104,8 +104,7 @@ class BinaryLabels:
         problems, notes = [], []
         start = data[:4096]
         if re.search(rb"\d", start) and re.fullmatch(rb"[\d\s+-]+", start):
-            problems.append(f"is text; the labels must be binary {np.dtype(self.dtype).name}")
-            return Decoded(np.zeros(0, dtype=np.int64), tuple(problems))
+            notes.append(f"looks like text; labels must be binary {np.dtype(self.dtype).name}")
         if len(data) % size:
             problems.append(f"{len(data)} bytes are no whole number of labels of {size} bytes")
         values = np.frombuffer(data, dtype=self.dtype, count=len(data) // size).astype(np.int64)

@@ -99,11 +99,19 @@ def open_members(path: Path) -> Iterator[Members]:
         yield _of_archive(path, archive)
 
 
+def shown(name: str) -> str:
+    """A name as messages show it: one that is empty or would upset a terminal, in quotes."""
+    return name if name and name.isprintable() else ascii(name)
+
+
 def _of_archive(path: Path, archive: zipfile.ZipFile) -> Members:
     entries = sorted(archive.infolist(), key=lambda entry: entry.filename)
-    files = [entry for entry in entries if not entry.is_dir()]
+    # ZipInfo.is_dir stumbles over an empty name
+    files = [entry for entry in entries if not entry.filename.endswith("/")]
     problems = [
-        f"{entry.filename}: {problem}" for entry in entries if (problem := _entry_problem(entry))
+        f"{shown(entry.filename)}: {problem}"
+        for entry in entries
+        if (problem := _entry_problem(entry))
     ]
     if path.suffix != ".zip":
         problems.append(f"{path.name}: a zip whose name does not end in .zip; rename it")
@@ -112,7 +120,7 @@ def _of_archive(path: Path, archive: zipfile.ZipFile) -> Members:
         notes = ("uses zip64 (large sizes or many files), which old programs cannot unpack",)
     return Members(
         tuple(Member(e.filename, e.file_size, partial(archive.read, e)) for e in files),
-        frozenset(entry.filename for entry in entries if entry.is_dir()),
+        frozenset(entry.filename for entry in entries if entry.filename.endswith("/")),
         tuple(problems),
         notes,
     )
@@ -121,6 +129,8 @@ def _of_archive(path: Path, archive: zipfile.ZipFile) -> Members:
 def _entry_problem(entry: zipfile.ZipInfo) -> str | None:
     """Why a server could not, or would not, unpack an entry."""
     name = PurePosixPath(entry.filename)
+    if not entry.filename:
+        return "an entry without a name"
     if entry.filename != entry.orig_filename:
         return "its name holds a zero byte"
     if name.is_absolute() or ".." in name.parts or entry.filename[1:2] == ":":
