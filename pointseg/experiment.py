@@ -14,15 +14,16 @@ from pointseg import config as configuration
 from pointseg import models
 from pointseg.config import ConfigError
 from pointseg.data import (
-    DATASETS,
     LabelMap,
     SceneDataset,
     SegBatch,
     Transform,
     build_transforms,
+    find_spec,
     num_channels,
     open_dataset,
 )
+from pointseg.data.catalog import build_settings
 from pointseg.engine.checkpoint import (
     BEST_NAME,
     Checkpoint,
@@ -64,9 +65,9 @@ def check_config(config: ExperimentConfig, source: str) -> None:
     """Raise ConfigError, naming ``source`` and section, for names and options no registry knows."""
     try:
         section = "data.dataset"
-        if config.data.dataset not in DATASETS:
-            known = ", ".join(DATASETS)
-            raise ValueError(f"unknown dataset {config.data.dataset!r} (valid: {known})")
+        spec = find_spec(config.data.dataset)
+        section = "data.options"
+        build_settings(spec.settings, config.data.options)
         section = "data.features"
         channels = num_channels(config.data.features)
         section = "data.transforms"
@@ -88,7 +89,7 @@ def build_dataset(config: ExperimentConfig, split: str, training: bool) -> Scene
     """
     data = config.data
     return SceneDataset(
-        open_dataset(data.dataset, data.root, split),
+        open_dataset(data.dataset, data.root, split, options=data.options),
         data.voxel_size_m,
         features=data.features,
         transforms=_build_transforms(config) if training else (),

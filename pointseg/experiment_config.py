@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pointseg.config import ConfigError, Named
 from pointseg.engine.losses import LossConfig
@@ -21,6 +22,8 @@ class DataConfig:
     """Name in pointseg.data.DATASETS."""
     root: str | None = None
     """Folder of the raw or the prepared scenes; null: $POINTSEG_DATA/<dataset>."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Settings of the dataset's reader, such as num_sweeps of semantickitti."""
     train_split: str = "train"
     """Split that is trained on."""
     val_split: str = "val"

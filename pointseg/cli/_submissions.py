@@ -7,56 +7,71 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from pointseg.data import DATASETS, SCANNET20, LabelMap, open_dataset, resolve_root
+from pointseg.data import LabelMap, SceneReader, find_spec, open_dataset, open_reader
 from pointseg.evaluation import (
     SubmissionFormat,
     check_submission,
-    scene_sizes,
     score_submission,
+    split_point_counts,
     write_heatmap,
     write_json,
 )
 from pointseg.evaluation.benchmarks import BENCHMARKS, find_submission_format
 from pointseg.evaluation.rules import MetricRule
-from pointseg.evaluation.submission import ScanNetSizes
-from pointseg.evaluation.submission.sizes import SizedScenes
 from pointseg.files import refuse_existing
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a dataset's labels are handed in to."""
+    """What a dataset's labels are handed in to.
+
+    release  scenes of each split in the complete release, where that is known
+    """
 
     format: SubmissionFormat
     rule: MetricRule
     label_map: LabelMap
-    scenes: SizedScenes
+    scenes: SceneReader
+    release: Mapping[str, int]
+
+    def note_gaps(self, split: str, num_scenes: int) -> None:
+        """Say so where fewer scenes are listed than the split has in the complete release."""
+        complete = self.release.get(split, num_scenes)
+        if num_scenes < complete:
+            print(
+                f"note: split {split!r} has {complete} scenes in the complete release, but only "
+                f"{num_scenes} are known here; the server asks for all"
+            )
 
 
-def open_target(dataset: str, root: Path | str | None) -> Target:
+def open_target(
+    dataset: str, root: Path | str | None, options: Mapping[str, Any] | None = None
+) -> Target:
     """The benchmark of a dataset, and its scenes at ``root``; ValueError where it has no server."""
-    if dataset not in DATASETS:
-        raise ValueError(f"unknown dataset {dataset!r} (valid: {', '.join(DATASETS)})")
-    benchmark = "scannet"
-    submission_format = find_submission_format(benchmark)
-    scenes = ScanNetSizes(resolve_root(dataset, root))
-    return Target(submission_format, BENCHMARKS[benchmark].rule, SCANNET20, scenes)
+    spec = find_spec(dataset)
+    submission_format = find_submission_format(spec.benchmark)
+    scenes = open_reader(dataset, root, options)
+    rule = BENCHMARKS[spec.benchmark].rule
+    return Target(submission_format, rule, spec.label_map, scenes, spec.expected or {})
 
 
 def sizes_to_hand_in(
     target: Target, split: str, present: Sequence[str], partial: bool
 ) -> dict[str, int | None]:
     """Points of the scenes ``present``, which must be all of the split unless ``partial``."""
-    sizes = scene_sizes(target.scenes, split)
-    absent = [scene_id for scene_id in sizes if scene_id not in set(present)]
+    sizes, here = split_point_counts(target.scenes, split), set(present)
+    absent = [scene_id for scene_id in sizes if scene_id not in here]
     if absent and not partial:
         raise ValueError(
             f"{len(absent)} of {len(sizes)} scenes of split {split!r} are not on disk (first: "
             f"{absent[0]}): the server would refuse the submission; get them, or pass --partial"
         )
+    if not partial:
+        target.note_gaps(split, len(sizes))
     return {scene_id: sizes[scene_id] for scene_id in present}
 
 
@@ -75,9 +90,11 @@ def check(args: argparse.Namespace) -> int:
     refuse_existing(outputs, args.overwrite)
     split = args.split or "val"
     target = open_target(args.dataset, args.root)
-    sizes = scene_sizes(target.scenes, split)
+    sizes = split_point_counts(target.scenes, split)
     if args.partial:
         sizes = {scene: size for scene, size in sizes.items() if size is not None}
+    else:
+        target.note_gaps(split, len(sizes))
     result = check_submission(args.check, sizes, target.format, target.label_map, split)
     for note in result.notes:
         print(f"note: {note}")

@@ -3,7 +3,8 @@
 Suites ops and codebook print a table of ratios; engines that can be imported (MinkowskiEngine,
 spconv) are measured beside ours, in processes of their own. The suite scaling goes from ten
 thousand to five million voxels and writes rows, fitted lines and pictures to a folder; conv_choice
-measures which algorithm a convolution should take on a GPU, and writes the table they are chosen by.
+measures which algorithm a convolution should take on a GPU, and writes the table that they are
+chosen by.
 """
 
 from __future__ import annotations

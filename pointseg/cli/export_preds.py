@@ -19,7 +19,7 @@ import numpy as np
 from pointseg.cli import run_main
 from pointseg.cli._submissions import check, open_target, read_extra_files, sizes_to_hand_in
 from pointseg.cli._trained import add_model_arguments, load_model, open_split, shown
-from pointseg.data import SceneDataset
+from pointseg.data import DATASETS, SceneDataset
 from pointseg.evaluation import FORMATS, predict_points, write_labels, written_submission
 from pointseg.evaluation.choice_files import choices_path, write_choices
 from pointseg.evaluation.choices import StageChoice, predict_points_and_choices, stage_regions
@@ -72,13 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking = parser.add_argument_group("checking")
     checking.add_argument("--check", type=Path, metavar="PATH", help="folder or zip to check")
     checking.add_argument(
-        "--dataset", default="scannet", metavar="NAME", help="its data set (default: scannet)"
+        "--dataset", default="scannet", choices=sorted(DATASETS), help="whose scenes it labels"
     )
     checking.add_argument(
         "--root",
         type=Path,
         metavar="DIR",
-        help="the scenes that it must label (default: $POINTSEG_DATA/<data set>)",
+        help="the scenes that it must label, raw or prepared (default: $POINTSEG_DATA/<dataset>)",
     )
     checking.add_argument(
         "--score",
@@ -153,7 +153,8 @@ def _submission(
 ) -> AbstractContextManager[SubmissionWriter | None]:
     if args.submission is None:
         return nullcontext()
-    target = open_target(trained.config.data.dataset, trained.config.data.root)
+    data = trained.config.data
+    target = open_target(data.dataset, data.root, data.options)
     return written_submission(
         args.submission,
         sizes_to_hand_in(target, split, dataset.scene_ids, args.partial),

@@ -1,9 +1,9 @@
 """Prepared scenes: a folder each, with memory-mapped npy arrays and a json that vouches for them.
 
-    <folder>/prepared.json                       format version, dataset, reader settings
-    <folder>/meta/scannetv2_{train,val,test}.txt  copies of the split lists
-    <folder>/<scene>/scene.json                  counts, array checksums, hashes of the source files
-    <folder>/<scene>/{xyz_m,color,normal,labels,instances}.npy
+    <folder>/prepared.json       format version, dataset, reader settings, scenes of each split
+    <folder>/<scene>/scene.json  counts, array checksums, hashes of the source files
+    <folder>/<scene>/{xyz_m,color,normal,labels,instances,context}.npy
+    <folder>/<scene>/extras.<name>.npy
 
 A scene's folder is written under another name and renamed, so it is either complete or absent.
 """
@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,13 @@ import numpy as np
 
 from pointseg.data.types import PointCloud
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever the reader or the layout changes what a prepared scene holds."""
 
 _INDEX = "prepared.json"
 _SCENE = "scene.json"
-_ARRAYS = ("xyz_m", "color", "normal", "labels", "instances")
+_ARRAYS = ("xyz_m", "color", "normal", "labels", "instances", "context")
+_EXTRAS = "extras."
 _REMEDY = "run `pointseg prepare-data` again: it rebuilds this scene alone"
 
 
@@ -80,19 +81,28 @@ class SceneCache:
     # -- the folder -------------------------------------------------------------------------------
 
     def read_index(self) -> dict[str, Any] | None:
-        """Dataset name and settings the folder was made with; None without a valid index."""
+        """Dataset name, settings and splits the folder was made with; None without a valid
+        index.
+        """
         try:
             index = json.loads((self.folder / _INDEX).read_bytes())
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         return index if isinstance(index, dict) else None
 
-    def write_index(self, dataset: str, settings: Mapping[str, Any]) -> None:
+    def write_index(
+        self, dataset: str, settings: Mapping[str, Any], splits: Mapping[str, Sequence[str]]
+    ) -> None:
         """Record them, making the folder; a folder that cannot be written is a ValueError."""
         try:
             _refuse_read_only(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
-            content = {"format": FORMAT_VERSION, "dataset": dataset, "settings": dict(settings)}
+            content = {
+                "format": FORMAT_VERSION,
+                "dataset": dataset,
+                "settings": dict(settings),
+                "splits": {name: list(scene_ids) for name, scene_ids in splits.items()},
+            }
             write_text(self.folder / _INDEX, _to_json(content))
         except OSError as error:
             raise ValueError(
@@ -119,10 +129,7 @@ class SceneCache:
         temporary.mkdir()
         try:
             arrays = {}
-            for name in _ARRAYS:
-                array = getattr(cloud, name)
-                if array is None:
-                    continue
+            for name, array in _arrays_of(cloud).items():
                 np.save(temporary / f"{name}.npy", np.ascontiguousarray(array))
                 arrays[name] = {
                     "dtype": str(array.dtype),
@@ -133,6 +140,7 @@ class SceneCache:
                 "format": FORMAT_VERSION,
                 "scene_id": cloud.scene_id,
                 "num_points": cloud.num_points,
+                "origin_m": list(cloud.origin_m),
                 "settings": dict(settings),
                 "arrays": arrays,
                 "sources": dict(sources),
@@ -191,9 +199,21 @@ class SceneCache:
         if scene_id not in self._verified:
             self.verify(scene_id)
         content = self._read_scene_json(scene_id)
-        entries = content["arrays"].items()
-        arrays: dict[str, Any] = {n: self._map(scene_id, n, entry) for n, entry in entries}
-        return PointCloud(scene_id, **arrays)
+        arrays: dict[str, Any] = {}
+        extras: dict[str, Any] = {}
+        for name, entry in content["arrays"].items():
+            to = extras if name.startswith(_EXTRAS) else arrays
+            to[name.removeprefix(_EXTRAS)] = self._map(scene_id, name, entry)
+        return PointCloud(scene_id, **arrays, extras=extras, origin_m=tuple(content["origin_m"]))
+
+    def num_points(self, scene_id: str) -> int:
+        """Points of a prepared scene; its arrays are not touched."""
+        return int(self._read_scene_json(scene_id)["num_points"])
+
+    def files(self, scene_id: str) -> dict[str, Path]:
+        """The files of a prepared scene, by name."""
+        names = [f"{name}.npy" for name in self._read_scene_json(scene_id)["arrays"]]
+        return {name: self.folder / scene_id / name for name in (_SCENE, *names)}
 
     def verify(self, scene_id: str) -> None:
         """Compare all arrays with the recorded dtypes, shapes and checksums; else a ValueError."""
@@ -237,10 +257,19 @@ class SceneCache:
             raise FileNotFoundError(f"{path}: scene is not prepared; {_REMEDY}") from error
         except ValueError as error:
             raise ValueError(f"{path}: not valid json ({error}); {_REMEDY}") from error
-        expected = {"format", "num_points", "settings", "arrays", "sources"}
-        if not isinstance(content, dict) or not expected <= content.keys():
+        if not isinstance(content, dict) or "format" not in content:
+            raise ValueError(f"{path}: does not describe a prepared scene; {_REMEDY}")
+        expected = {"num_points", "origin_m", "settings", "arrays", "sources"}
+        if content["format"] == FORMAT_VERSION and not expected <= content.keys():
             raise ValueError(f"{path}: lacks one of {', '.join(sorted(expected))}; {_REMEDY}")
         return content
+
+
+def _arrays_of(cloud: PointCloud) -> dict[str, np.ndarray[Any, Any]]:
+    """What is stored of a cloud, by the name of its file."""
+    own = {name: getattr(cloud, name) for name in _ARRAYS}
+    extras = {f"{_EXTRAS}{name}": array for name, array in cloud.extras.items()}
+    return {name: array for name, array in {**own, **extras}.items() if array is not None}
 
 
 def _refuse_read_only(folder: Path) -> None:

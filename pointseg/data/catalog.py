@@ -40,8 +40,11 @@ class SceneReader(Protocol):
     def has(self, scene_id: str) -> bool:
         """Whether the scene is on disk, be it complete or not."""
 
+    def num_points(self, scene_id: str) -> int:
+        """Points of a scene, without parsing them where the format allows that."""
+
     def source_files(self, scene_id: str) -> Mapping[str, Path]:
-        """The files that decide what :meth:`read_scene` returns, by name."""
+        """The files on disk that decide what :meth:`read_scene` returns, by name."""
 
     def read_scene(self, scene_id: str) -> PointCloud:
         """The scene, points in the order of its files; ``labels`` None where it has none."""

@@ -21,7 +21,7 @@ class SceneDataset(Dataset[VoxelScene]):
     worker processes nor the order of access changes a bit of it.
 
     clouds        a sequence of clouds; one with ``scene_ids`` and ``label_map`` of its own (such as
-                  :class:`PreparedScenes`) is read a scene at a time
+                  :class:`Scenes`) is read a scene at a time
     voxel_size_m  edge of a voxel
     features      feature channels by name, see ``voxelization.FEATURES``
     transforms    applied in order to the raw points; none for evaluation
@@ -76,8 +76,8 @@ class SceneDataset(Dataset[VoxelScene]):
         return len(self._clouds)
 
     def point_cloud(self, index: int) -> PointCloud:
-        """The raw scene, no transform applied."""
-        return self._clouds[index]
+        """The raw scene, no transform applied, without points of other scans."""
+        return self._clouds[index].own()
 
     def augmented(self, index: int) -> PointCloud:
         """The scene after the transforms, for the current epoch."""

@@ -42,6 +42,20 @@ def element(ply: PlyData, name: str, path: Path, remedy: str) -> PlyElement:
     return ply[name]
 
 
+def num_vertices(path: Path, remedy: str) -> int:
+    """The number of vertices that the header states; the rest of the file is not read."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; {remedy}")
+    with path.open("rb") as file:
+        for line in iter(lambda: file.readline(1024), b""):
+            words = line.split()
+            if words[:2] == [b"element", b"vertex"] and len(words) == 3 and words[2].isdigit():
+                return int(words[2])
+            if words == [b"end_header"]:
+                break
+    raise ValueError(f"{path}: no 'element vertex <count>' in its header; {remedy}")
+
+
 def columns(
     vertex: PlyElement, names: tuple[str, ...], dtype: Any, path: Path, remedy: str
 ) -> NDArray[Any]:

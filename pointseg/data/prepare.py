@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -23,10 +24,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pointseg.data.cache import SceneCache, describe_sources, write_text
-from pointseg.data.scannet import SPLITS, ScanNetReader, ScanNetSettings
+from pointseg.data.cache import SceneCache, describe_sources
+from pointseg.data.catalog import SceneReader
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
+R = TypeVar("R")
 
 _SCENES_PER_WORKER = 8  # starting a process costs about as much as preparing this many scenes
 
@@ -49,48 +51,50 @@ class PrepareReport:
 
 @dataclass(frozen=True)
 class _Job:
-    scene_dir: Path
-    root: Path
+    scene_id: str
+    reader: bytes
     folder: Path
-    settings: ScanNetSettings
     thorough: bool
 
 
-@functools.lru_cache(maxsize=1)  # one reader a process, so that it warns about a category once
-def _reader(root: Path, settings: ScanNetSettings) -> ScanNetReader:
-    return ScanNetReader(root, settings)
+@functools.lru_cache(maxsize=1)  # one reader a process, which warns about a thing once
+def _unpickled(reader: bytes) -> SceneReader:
+    found: SceneReader = pickle.loads(reader)
+    return found
 
 
 def _prepare_scene(job: _Job) -> tuple[str, str, str]:
     """(scene id, "built" | "unchanged" | "failed", message); runs in a worker process."""
-    scene_id = job.scene_dir.name
-    reader = _reader(job.root, job.settings)
+    scene_id, reader = job.scene_id, _unpickled(job.reader)
     cache = SceneCache(job.folder)
-    settings = dataclasses.asdict(job.settings)
+    settings = dataclasses.asdict(reader.settings)
     try:
-        sources = reader.source_files(job.scene_dir)
-        present = {name: path for name, path in sources.items() if path.is_file()}
-        if cache.stale_reason(scene_id, present, settings, job.thorough) is None:
+        sources = reader.source_files(scene_id)
+        if cache.stale_reason(scene_id, sources, settings, job.thorough) is None:
             return scene_id, "unchanged", ""
         # Hashed before reading: a file that changes meanwhile is found stale the next time.
-        described = describe_sources(present)
-        cache.write(reader.read_scene(job.scene_dir), described, settings)
+        described = describe_sources(sources)
+        cache.write(reader.read_scene(scene_id), described, settings)
     except (ValueError, OSError) as error:
         return scene_id, "failed", str(error)
     return scene_id, "built", ""
 
 
 def prepare(
-    reader: ScanNetReader,
-    scene_dirs: Sequence[Path],
+    reader: SceneReader,
+    scene_ids: Sequence[str],
     folder: Path | str | None = None,
     *,
-    dataset: str = "scannet",
+    dataset: str,
+    splits: Mapping[str, Sequence[str]],
     workers: int | None = None,
     thorough: bool = True,
     show_progress: bool = True,
 ) -> PrepareReport:
     """Bring the prepared scenes in ``folder`` (default ``<root>/prepared``) up to date.
+
+    ``dataset`` and ``splits`` (scenes of each) are recorded, so that the folder can be opened on
+    its own.
 
     A scene is rebuilt where its sources, the reader's settings or the format version changed.
     ``thorough`` compares the contents of sources and of prepared arrays; otherwise a source with
@@ -99,13 +103,13 @@ def prepare(
     """
     folder = Path(folder) if folder is not None else reader.root / "prepared"
     cache = SceneCache(folder)
-    cache.write_index(dataset, dataclasses.asdict(reader.settings))
-    _copy_splits(reader.root, folder)
-    jobs = [_Job(d, reader.root, folder, reader.settings, thorough) for d in scene_dirs]
+    cache.write_index(dataset, dataclasses.asdict(reader.settings), splits)
+    pickled = pickle.dumps(reader)
+    jobs = [_Job(scene_id, pickled, folder, thorough) for scene_id in scene_ids]
     results: dict[str, list[str]] = {"built": [], "unchanged": []}
     failed: dict[str, str] = {}
-    with _progress(len(jobs), show_progress) as advance:
-        for scene_id, outcome, message in _run(jobs, _num_workers(workers, len(jobs))):
+    with progress_of("preparing scenes", len(jobs), show_progress) as advance:
+        for scene_id, outcome, message in in_processes(_prepare_scene, jobs, workers):
             if outcome == "failed":
                 failed[scene_id] = message
             else:
@@ -134,24 +138,32 @@ def _num_workers(workers: int | None, num_jobs: int) -> int:
     return min(available, num_jobs // _SCENES_PER_WORKER)
 
 
-def _run(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[str, str, str]]:
-    if workers <= 1:
-        yield from map(_prepare_scene, jobs)
+def in_processes(
+    function: Callable[[T], R], items: Sequence[T], workers: int | None
+) -> Iterator[R]:
+    """Results of a picklable function as they come, in any order.
+
+    ``workers`` processes; None: one a core where there are items enough, 0: this one alone.
+    """
+    num_workers = _num_workers(workers, len(items))
+    if num_workers <= 1:
+        yield from map(function, items)
         return
     # Not fork: the calling process may hold threads of its own.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context)
+    pool = ProcessPoolExecutor(num_workers, mp_context=context)
     try:
-        for future in as_completed([pool.submit(_prepare_scene, job) for job in jobs]):
+        for future in as_completed([pool.submit(function, item) for item in items]):
             yield future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
-def _progress(total: int, show: bool) -> Iterator[Callable[[], None]]:
+def progress_of(title: str, total: int, show: bool) -> Iterator[Callable[[], None]]:
+    """A bar on stderr; what is yielded advances it by one."""
     columns = (
-        TextColumn("preparing scenes"),
+        TextColumn(title),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -160,13 +172,3 @@ def _progress(total: int, show: bool) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=Console(stderr=True), disable=not show) as bar:
         task = bar.add_task("", total=total)
         yield lambda: bar.advance(task)
-
-
-def _copy_splits(root: Path, folder: Path) -> None:
-    """Split lists travel with the prepared scenes, so that the folder can be used on its own."""
-    for split in SPLITS:
-        name = f"scannetv2_{split}.txt"
-        source = next((p for p in (root / "meta" / name, root / name) if p.is_file()), None)
-        if source is not None and source.resolve() != (folder / "meta" / name).resolve():
-            (folder / "meta").mkdir(parents=True, exist_ok=True)
-            write_text(folder / "meta" / name, source.read_text(encoding="utf-8"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointseg.data import ply as plyio
+from pointseg.data.catalog import ALL, DatasetSpec
 from pointseg.data.labels import SCANNET20, LabelMap
 from pointseg.data.scannet_labels import (
     CategoryTable,
@@ -26,6 +26,7 @@ from pointseg.data.types import PointCloud
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
+EXPECTED = {"train": 1201, "val": 312, "test": 100}
 LabelSource = Literal["auto", "labels_ply", "annotation", "both"]
 LAYOUT = """\
   <root>/scans/sceneXXXX_YY/sceneXXXX_YY_vh_clean_2.ply
@@ -121,25 +122,31 @@ class ScanNetReader:
 
     # -- which scenes -----------------------------------------------------------------------------
 
-    def scene_dirs(self, split: str, require_all: bool = False) -> list[Path]:
-        """Folders of a split (``all``: every folder), in the order of the official list.
+    def listed(self, split: str) -> tuple[str, ...]:
+        """The official list of a split; ``all``: every folder, sorted."""
+        if split == ALL:
+            return tuple(
+                p.name for top in self._tops() for p in sorted(top.glob("scene*")) if p.is_dir()
+            )
+        return read_split(self.root, split)
 
-        Listed scenes that are not on disk are left out and counted in a warning, or, with
-        ``require_all``, an error; no scene at all always is one.
-        """
-        if split == "all":
-            found = sorted(p for top in self._tops() for p in top.glob("scene*") if p.is_dir())
-            if not found:
-                raise FileNotFoundError(f"{self.root}: no scenes; expected\n{LAYOUT}")
-            return found
-        listed = read_split(self.root, split)
-        dirs = [self.find_scene(scene_id) for scene_id in listed]
-        present = [d for d in dirs if d is not None]
-        report_absent(self.root, split, listed, {d.name for d in present}, require_all)
-        return present
+    def has(self, scene_id: str) -> bool:
+        return self._folder(scene_id) is not None
 
-    def find_scene(self, scene_id: str) -> Path | None:
-        """The folder of a scene in ``scans`` or ``scans_test``, None where it is in neither."""
+    def num_points(self, scene_id: str) -> int:
+        """Vertices of the mesh, as its header states them; the rest is not read."""
+        return plyio.num_vertices(SceneFiles.of(self.scene_dir(scene_id)).mesh, _AGAIN)
+
+    def scene_dir(self, scene_id: str) -> Path:
+        """The folder of a scene in ``scans`` or ``scans_test``; FileNotFoundError without it."""
+        folder = self._folder(scene_id)
+        if folder is None:
+            raise FileNotFoundError(
+                f"{self.root / 'scans' / scene_id}: no such folder; expected\n{LAYOUT}"
+            )
+        return folder
+
+    def _folder(self, scene_id: str) -> Path | None:
         return next((d for top in self._tops() if (d := top / scene_id).is_dir()), None)
 
     def _tops(self) -> tuple[Path, Path]:
@@ -147,25 +154,23 @@ class ScanNetReader:
 
     # -- one scene --------------------------------------------------------------------------------
 
-    def source_files(self, scene_dir: Path) -> dict[str, Path]:
+    def source_files(self, scene_id: str) -> dict[str, Path]:
         """The files that decide what :meth:`read_scene` returns, by name."""
-        files = SceneFiles.of(scene_dir)
+        files = SceneFiles.of(self.scene_dir(scene_id))
         paths = [files.mesh, files.labels, files.segments, files.aggregation]
         if self.settings.align_axes:
             paths.append(files.info)
         if files.aggregation is not None and self._uses_annotation(files):
             paths.append(find_tsv(self.root))
-        return {path.name: path for path in paths if path is not None}
+        return {path.name: path for path in paths if path is not None and path.is_file()}
 
-    def read_scene(self, scene_dir: Path | str) -> PointCloud:
+    def read_scene(self, scene_id: str) -> PointCloud:
         """One scene, vertices in mesh order. Scenes under ``scans_test`` have no labels."""
-        return self.read_mesh(scene_dir)[0]
+        return self.read_mesh(scene_id)[0]
 
-    def read_mesh(self, scene_dir: Path | str) -> tuple[PointCloud, NDArray[np.int32]]:
+    def read_mesh(self, scene_id: str) -> tuple[PointCloud, NDArray[np.int32]]:
         """As :meth:`read_scene`, with the triangles int32 [F, 3]."""
-        scene_dir = Path(scene_dir)
-        if not scene_dir.is_dir():
-            raise FileNotFoundError(f"{scene_dir}: no such folder; expected\n{LAYOUT}")
+        scene_dir = self.scene_dir(scene_id)
         files = SceneFiles.of(scene_dir)
         mesh = plyio.read_ply(files.mesh, _AGAIN)
         vertex = plyio.element(mesh, "vertex", files.mesh, _AGAIN)
@@ -276,23 +281,13 @@ def read_axis_alignment(path: Path) -> NDArray[np.float64] | None:
     return None
 
 
-def report_absent(
-    root: Path, split: str, listed: Sequence[str], present: set[str], require_all: bool
-) -> None:
-    """Warn about, or with ``require_all`` refuse, scenes that are listed but not there."""
-    absent = [scene_id for scene_id in listed if scene_id not in present]
-    if not present:
-        raise FileNotFoundError(
-            f"{root}: none of the {len(listed)} scenes of split {split!r} is there; "
-            f"expected\n{LAYOUT}"
-        )
-    if absent and require_all:
-        raise FileNotFoundError(
-            f"{root}: {len(absent)} of {len(listed)} scenes of split {split!r} are missing, among "
-            f"them {', '.join(absent[:3])}; download them, or allow a partial split"
-        )
-    if absent:
-        logger.warning(
-            "%s: %d of %d scenes of split %r are not there and are left out (first: %s)",
-            root, len(absent), len(listed), split, absent[0],
-        )  # fmt: skip
+SPEC = DatasetSpec(
+    reader=ScanNetReader,
+    settings=ScanNetSettings,
+    label_map=SCANNET20,
+    splits=SPLITS,
+    benchmark="scannet",
+    marks=("scans", "scans_test"),
+    layout=LAYOUT,
+    expected=EXPECTED,
+)

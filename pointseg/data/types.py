@@ -123,7 +123,8 @@ class VoxelScene:
     coords          int32 [N, 3], floor(xyz / voxel size)
     feats           float32 [N, C], means over each voxel's points
     voxel_labels    int64 [N], majority of the annotated points, else ``IGNORE_INDEX``
-    point_to_voxel  int64 [P], the row of each point's voxel
+    point_to_voxel  int64 [P], the row of each point's voxel; P: points of the scene itself, without
+                    those of other scans (``PointCloud.context``)
     point_labels    int64 [P], or None where the scene has no annotation
     """
 

@@ -106,8 +106,9 @@ def point_features(cloud: PointCloud, features: Sequence[str]) -> NDArray[np.flo
 def voxelize_cloud(cloud: PointCloud, voxel_size_m: float, features: Sequence[str]) -> VoxelScene:
     """Group a cloud's points into voxels ``floor(xyz / voxel_size_m)``, computed in float32.
 
-    Features are means over a voxel's points, its label the most frequent valid one. An empty cloud,
-    a missing feature or points out of range are ValueErrors.
+    Features are means over a voxel's points, its label the most frequent valid one. Points of other
+    scans (``cloud.context``) make voxels as all others do; ``point_to_voxel`` and ``point_labels``
+    have no row for them. An empty cloud, a missing feature or points out of range are ValueErrors.
     """
     if cloud.num_points == 0:
         raise ValueError(f"{cloud.scene_id}: the cloud has no points")
@@ -123,11 +124,15 @@ def voxelize_cloud(cloud: PointCloud, voxel_size_m: float, features: Sequence[st
     if cloud.labels is not None:
         labels = torch.from_numpy(cloud.labels.astype(np.int64))
         voxel_labels = voxel_reduce(labels, voxels, "majority", ignore_index=IGNORE_INDEX)
+    point_to_voxel = voxels.inverse
+    if cloud.context is not None:
+        own = torch.from_numpy(~cloud.context)
+        point_to_voxel, labels = point_to_voxel[own], None if labels is None else labels[own]
     return VoxelScene(
         scene_id=cloud.scene_id,
         coords=voxels.coords[:, 1:].contiguous(),
         feats=voxel_reduce(feats, voxels, "mean"),
         voxel_labels=voxel_labels,
-        point_to_voxel=voxels.inverse,
+        point_to_voxel=point_to_voxel,
         point_labels=labels,
     )

@@ -11,8 +11,8 @@ from pointseg.evaluation.submission import (
     SubmissionFormat,
     check_submission,
     read_submission,
-    scene_sizes,
     score_submission,
+    split_point_counts,
     written_submission,
 )
 from pointseg.evaluation.tiling import Tile, plan_tiles, predict_tiled
@@ -37,8 +37,8 @@ __all__ = [
     "predict_tiled",
     "predict_voxels",
     "read_submission",
-    "scene_sizes",
     "score_submission",
+    "split_point_counts",
     "write_heatmap",
     "write_json",
     "write_labels",

@@ -1,4 +1,4 @@
-"""Which algorithm a convolution takes on CUDA: a table that `tools/benchmark.py conv_choice` measures.
+"""Which algorithm a convolution takes on CUDA: a table, measured by the benchmark `conv_choice`.
 
 ``conv_choice.json`` has the fastest algorithm at a few sizes, forward and for the gradient of the
 weights. Others take that of the nearest size. Nothing is timed at run time, so that the same sizes

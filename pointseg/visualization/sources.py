@@ -10,10 +10,9 @@ import numpy as np
 from pointseg.data import (
     LabelMap,
     PointCloud,
-    ScanNetReader,
-    SceneCache,
+    find_spec,
     open_dataset,
-    resolve_root,
+    open_reader,
 )
 from pointseg.evaluation.choice_files import choices_path, read_choices
 from pointseg.evaluation.choices import StageChoice, check_rows
@@ -25,35 +24,18 @@ def scenes_of_dataset(
     """Ids, clouds (read one at a time) and label map of some scenes, or of a whole split.
 
     Named scenes are read as they are, raw or prepared, without preparing anything; a whole split
-    is opened as for training. Every data set is stored in ScanNet's layout. Raises
-    FileNotFoundError naming a scene that is not there.
+    is opened as for training. Raises FileNotFoundError naming a scene that is not there.
     """
     if not scene_ids:
         source = open_dataset(dataset, root, split)
         clouds = (source[index] for index in range(len(source)))
         return tuple(source.scene_ids), clouds, source.label_map
-    folder = resolve_root(dataset, root)
-    reader = ScanNetReader(folder)
-    caches = [
-        cache for cache in map(SceneCache, (folder, folder / "prepared")) if cache.scene_ids()
-    ]
+    reader = open_reader(dataset, root)
     for scene_id in scene_ids:
-        if reader.find_scene(scene_id) is None and not any(
-            scene_id in cache.scene_ids() for cache in caches
-        ):
-            raise FileNotFoundError(
-                f"{folder}: no scene {scene_id!r}, neither raw (scans/, scans_test/) nor prepared"
-            )
-    clouds = (_read_scene(scene_id, reader, caches) for scene_id in scene_ids)
-    return tuple(scene_ids), clouds, reader.label_map
-
-
-def _read_scene(scene_id: str, reader: ScanNetReader, caches: list[SceneCache]) -> PointCloud:
-    scene_dir = reader.find_scene(scene_id)
-    # Raw files first: a prepared copy may be older than they are.
-    if scene_dir is not None:
-        return reader.read_scene(scene_dir)
-    return next(cache for cache in caches if scene_id in cache.scene_ids()).load(scene_id)
+        if not reader.has(scene_id):
+            raise FileNotFoundError(f"{reader.root}: no scene {scene_id!r} in it")
+    clouds = (reader.read_scene(scene_id) for scene_id in scene_ids)
+    return tuple(scene_ids), clouds, find_spec(dataset).label_map
 
 
 def predictions_path(folder: Path, scene_id: str) -> Path:
@@ -99,7 +81,7 @@ def read_predictions(path: Path, label_map: LabelMap) -> np.ndarray:
         raw_ids = np.array(path.read_text(encoding="ascii").split(), dtype=np.int64)
     except ValueError as error:
         raise ValueError(f"{path}: expected one integer label per line ({error})") from error
-    return label_map.to_train(raw_ids)
+    return label_map.from_raw(raw_ids)
 
 
 def read_array(path: Path) -> np.ndarray:

@@ -227,5 +227,24 @@ def test_point_cloud_checks_its_arrays() -> None:
 @pytest.mark.parametrize(("voxel_size_m", "num_voxels"), [(0.02, 79_893), (0.05, 53_518)])
 def test_real_voxel_counts(real_data: Path, voxel_size_m: float, num_voxels: int) -> None:
     reader = ScanNetReader(real_data / "scannet")
-    cloud = reader.read_scene(reader.find_scene("scene0000_00"))
+    cloud = reader.read_scene("scene0000_00")
     assert len(voxelize_cloud(cloud, voxel_size_m, ("color", "normal")).coords) == num_voxels
+
+
+def test_points_of_other_scans_are_seen_and_not_asked_about() -> None:
+    xyz = np.array([[0, 0, 0], [0.1, 0, 0], [3, 0, 0], [0.2, 0, 0]], dtype=np.float32)
+    cloud = PointCloud(
+        "sweeps",
+        xyz,
+        labels=np.array([4, 7, 7, 7], dtype=np.int16),
+        context=np.array([False, True, True, False]),
+        extras={"intensity": np.array([0.0, 0.6, 1.0, 0.3], dtype=np.float32)},
+    )
+    scene = voxelize_cloud(cloud, 1.0, ["intensity"])
+    assert scene.coords[:, 0].tolist() == [0, 3]
+    np.testing.assert_allclose(scene.feats[:, 0], [0.3, 1.0], rtol=1e-6)
+    assert scene.voxel_labels.tolist() == [7, 7]  # all points vote
+    assert scene.point_to_voxel.tolist() == [0, 0]
+    assert scene.point_labels.tolist() == [4, 7]
+    dataset = SceneDataset([cloud], 1.0, ["intensity"], label_map=SCANNET20)
+    assert dataset.point_cloud(0).num_points == 2

@@ -12,23 +12,34 @@ import numpy as np
 import pytest
 
 from pointseg.cli import prepare_data
-from pointseg.data import ScanNetReader, ScanNetSettings, SceneCache, open_dataset, prepare
+from pointseg.data import (
+    DATASETS,
+    PointCloud,
+    PreparedReader,
+    ScanNetReader,
+    ScanNetSettings,
+    SceneCache,
+    open_dataset,
+    prepare,
+    present_scenes,
+    split_lists,
+)
 from pointseg.data import cache as cache_module
-from pointseg.data.prepared import PreparedScenes
-from tests.data.scenes import SceneSpec, write_meta, write_root, write_scene
+from tests.data.scenes import SceneSpec, write_root, write_scene
 
 ARRAYS = ("xyz_m", "color", "normal", "labels", "instances")
 
 
 def run(root: Path, folder: Path | None = None, *, split: str = "all", settings=None, **options):
     reader = ScanNetReader(root, settings)
-    dirs = reader.scene_dirs(split)
     options = {"workers": 0, "show_progress": False, **options}
-    return prepare(reader, dirs, folder, **options)
+    scene_ids = present_scenes(reader, split, "layout")
+    splits = split_lists(reader, DATASETS["scannet"])
+    return prepare(reader, scene_ids, folder, dataset="scannet", splits=splits, **options)
 
 
 def assert_equals_raw(cache: SceneCache, reader: ScanNetReader, scene_id: str) -> None:
-    raw = reader.read_scene(reader.find_scene(scene_id))
+    raw = reader.read_scene(scene_id)
     stored = cache.load(scene_id)
     for name in ARRAYS:
         expected, found = getattr(raw, name), getattr(stored, name)
@@ -53,6 +64,31 @@ def test_prepared_scenes_equal_raw_ones_and_are_maps(tmp_path: Path) -> None:
     assert content["num_points"] == 25
     assert len(content["sources"]) == 4
     assert not [p for p in (tmp_path / "prepared").iterdir() if p.name.startswith(".")]
+
+
+def test_everything_a_cloud_has_is_stored(tmp_path: Path) -> None:
+    cloud = PointCloud(
+        "far",
+        np.arange(12, dtype=np.float32).reshape(4, 3),
+        labels=np.array([0, -1, 2, 1], dtype=np.int16),
+        context=np.array([False, True, False, True]),
+        extras={"intensity": np.linspace(0, 1, 4, dtype=np.float32), "row": np.arange(4)},
+        origin_m=(1e5, -2e6, 0.5),
+    )
+    cache = SceneCache(tmp_path)
+    cache.write(cloud, {}, {})
+    stored = cache.load("far")
+    assert (stored.origin_m, stored.color) == (cloud.origin_m, None)
+    for name in ("xyz_m", "labels", "context"):
+        np.testing.assert_array_equal(getattr(stored, name), getattr(cloud, name))
+    assert list(stored.extras) == ["intensity", "row"]
+    for name, array in cloud.extras.items():
+        np.testing.assert_array_equal(stored.extras[name], array)
+    assert cache.num_points("far") == 4
+    assert all(path.is_file() for path in cache.files("far").values())
+    stored_own = stored.own()
+    np.testing.assert_array_equal(stored_own.xyz_m, cloud.xyz_m[[0, 2]])
+    assert stored_own.context is None
 
 
 def test_an_unchanged_scene_is_left_alone(tmp_path: Path) -> None:
@@ -112,7 +148,7 @@ def test_another_version_or_other_settings_rebuild(tmp_path: Path, monkeypatch) 
     assert len(run(tmp_path, settings=settings).built) == 4
     assert run(tmp_path, settings=settings).built == ()
     monkeypatch.setattr(cache_module, "FORMAT_VERSION", cache_module.FORMAT_VERSION + 1)
-    with pytest.raises(ValueError, match="format version 1, this release reads 2"):
+    with pytest.raises(ValueError, match="format version 2, this release reads 3"):
         SceneCache(tmp_path / "prepared").load("scene0000_00")
     assert len(run(tmp_path, settings=settings).built) == 4
 
@@ -230,6 +266,20 @@ def test_opening_keeps_the_settings_scenes_were_prepared_with(tmp_path: Path, ca
     assert "preparing" not in caplog.text
 
 
+def test_options_choose_settings_and_never_silently_others(tmp_path: Path) -> None:
+    write_root(tmp_path)
+    options = {"align_axes": True}
+    scenes = open_dataset("scannet", tmp_path, "train", options=options, workers=0)
+    assert scenes.reader.settings["align_axes"] is True
+    open_dataset("scannet", tmp_path, "train", options=options, workers=0)
+    open_dataset("scannet", tmp_path, "train", workers=0)
+    for root in (tmp_path, tmp_path / "prepared"):
+        with pytest.raises(ValueError, match=r"align_axes = True, asked .* --option align_axes"):
+            open_dataset("scannet", root, "train", options={"align_axes": False})
+        with pytest.raises(ValueError, match=r"'align_axis'; did you mean 'align_axes'"):
+            open_dataset("scannet", root, "train", options={"align_axis": True})
+
+
 def test_a_prepared_folder_stands_on_its_own(tmp_path: Path, caplog) -> None:
     specs = write_root(tmp_path / "raw")
     run(tmp_path / "raw", tmp_path / "out")
@@ -238,7 +288,9 @@ def test_a_prepared_folder_stands_on_its_own(tmp_path: Path, caplog) -> None:
     assert len(open_dataset("synthetic", tmp_path / "out", "all")) == 4
     (test,) = [open_dataset("scannet", tmp_path / "out", "test")[0]]
     assert test.labels is None
-    write_meta(tmp_path / "out", train=["scene0002_00", "scene0800_00"])
+    index = json.loads((tmp_path / "out/prepared.json").read_text())
+    index["splits"]["train"] = ["scene0002_00", "scene0800_00"]
+    (tmp_path / "out/prepared.json").write_text(json.dumps(index))
     assert open_dataset("scannet", tmp_path / "out", "train").scene_ids == ("scene0002_00",)
     assert "1 of 2 scenes" in caplog.text
     with pytest.raises(FileNotFoundError, match="1 of 2 scenes"):
@@ -261,7 +313,7 @@ def test_missing_data_names_variable_key_and_layout(tmp_path: Path, monkeypatch)
     with pytest.raises(ValueError, match="unknown dataset 'scanet' .*scannet"):
         open_dataset("scanet", tmp_path, "train")
     write_root(tmp_path / "scannet")
-    assert isinstance(open_dataset("scannet", None, "train"), PreparedScenes)
+    assert isinstance(open_dataset("scannet", None, "train").reader, PreparedReader)
 
 
 # -- command --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointseg.data import SCANNET20, ScanNetReader, ScanNetSettings
+from pointseg.data import SCANNET20, ScanNetReader, ScanNetSettings, present_scenes
 from pointseg.data.ply import triangles, vertex_normals
 from pointseg.data.scannet_labels import SegmentGroup, annotate
 from tests.data.scenes import SceneSpec, write_meta, write_ply, write_root, write_scene
@@ -17,7 +17,7 @@ from tests.data.scenes import SceneSpec, write_meta, write_ply, write_root, writ
 
 def read(root: Path, spec: SceneSpec, **settings):
     reader = ScanNetReader(root, ScanNetSettings(**settings))
-    return reader.read_scene(root / "scans" / spec.scene_id)
+    return reader.read_scene(spec.scene_id)
 
 
 def mesh_path(folder: Path, suffix: str = ".ply") -> Path:
@@ -110,8 +110,8 @@ def test_unknown_category_is_ignored_with_one_warning(tmp_path: Path, caplog) ->
     write_meta(tmp_path)
     reader = ScanNetReader(tmp_path)
     with caplog.at_level(logging.WARNING):
-        labels = reader.read_scene(tmp_path / "scans" / spec.scene_id).labels
-        reader.read_scene(tmp_path / "scans" / spec.scene_id)
+        labels = reader.read_scene(spec.scene_id).labels
+        reader.read_scene(spec.scene_id)
     assert (labels[spec.objects == 1] == -1).all()
     assert [r.getMessage().count("flux capacitor") for r in caplog.records] == [1]
 
@@ -143,8 +143,8 @@ def test_axis_alignment(tmp_path: Path, caplog) -> None:
 def test_test_scenes_have_no_labels(tmp_path: Path) -> None:
     write_root(tmp_path)
     reader = ScanNetReader(tmp_path)
-    (folder,) = reader.scene_dirs("test")
-    cloud = reader.read_scene(folder)
+    (scene_id,) = reader.listed("test")
+    cloud = reader.read_scene(scene_id)
     assert cloud.labels is None
     assert cloud.instances is None
     assert cloud.normal is not None
@@ -159,22 +159,33 @@ def test_a_partial_split_is_reported_and_used(tmp_path: Path, caplog) -> None:
     write_meta(tmp_path, train=listed, val=["scene0600_00"])
     reader = ScanNetReader(tmp_path)
     with caplog.at_level(logging.WARNING):
-        dirs = reader.scene_dirs("train")
-    assert [d.name for d in dirs] == ["scene0001_00", "scene0000_00"]  # the order of the list
-    assert "2 of 4 scenes" in caplog.text
-    with pytest.raises(FileNotFoundError, match="2 of 4 scenes .* are missing"):
-        reader.scene_dirs("train", require_all=True)
-    with pytest.raises(FileNotFoundError, match="none of the 1 scenes of split 'val'"):
-        reader.scene_dirs("val")
+        scene_ids = present_scenes(reader, "train", "layout")
+    assert scene_ids == ("scene0001_00", "scene0000_00")  # the order of the list
+    assert "2 of 4 scenes of split 'train' are not there" in caplog.text
+    assert "(first: scene0500_00)" in caplog.text
+    with pytest.raises(FileNotFoundError, match="2 of 4 scenes .* are not there"):
+        present_scenes(reader, "train", "layout", require_all=True)
+    with pytest.raises(FileNotFoundError, match=r"none of the 1 scenes of split 'val'.*\nlayout"):
+        present_scenes(reader, "val", "layout")
     with pytest.raises(ValueError, match="train, val, test"):
-        reader.scene_dirs("validation")
+        present_scenes(reader, "validation", "layout")
+
+
+def test_splits_are_joined_by_a_plus(tmp_path: Path) -> None:
+    write_root(tmp_path, num_scenes=2)
+    write_meta(tmp_path, train=["scene0001_00"], val=["scene0000_00"])
+    reader = ScanNetReader(tmp_path)
+    joined = present_scenes(reader, "train+val", "layout")
+    assert joined == ("scene0001_00", "scene0000_00")
+    with pytest.raises(ValueError, match=r"scene0000_00 is in two of its parts"):
+        present_scenes(reader, "val+all", "layout")
 
 
 def test_missing_split_list(tmp_path: Path) -> None:
     write_scene(tmp_path, SceneSpec())
     with pytest.raises(FileNotFoundError, match=r"scannetv2_val\.txt .* Tasks/Benchmark"):
-        ScanNetReader(tmp_path).scene_dirs("val")
-    assert [d.name for d in ScanNetReader(tmp_path).scene_dirs("all")] == ["scene0000_00"]
+        ScanNetReader(tmp_path).listed("val")
+    assert ScanNetReader(tmp_path).listed("all") == ("scene0000_00",)
 
 
 # -- broken files ---------------------------------------------------------------------------------
@@ -258,17 +269,17 @@ def test_missing_files(tmp_path: Path) -> None:
     segments = mesh_path(folder, ".0.010000.segs.json")
     segments.unlink()
     with pytest.raises(FileNotFoundError, match="segments file is missing"):
-        reader.read_scene(folder)
+        reader.read_scene(folder.name)
     (folder / "scene0000_00.aggregation.json").unlink()
-    assert reader.read_scene(folder).instances is None  # labels.ply alone is enough
+    assert reader.read_scene(folder.name).instances is None  # labels.ply alone is enough
     mesh_path(folder, ".labels.ply").unlink()
     with pytest.raises(FileNotFoundError, match=r"labels\.ply: no labels .* scans_test"):
-        reader.read_scene(folder)
+        reader.read_scene(folder.name)
     mesh_path(folder).unlink()
     with pytest.raises(FileNotFoundError, match=r"_vh_clean_2\.ply: no such file"):
-        reader.read_scene(folder)
+        reader.read_scene(folder.name)
     with pytest.raises(FileNotFoundError, match="no such folder"):
-        reader.read_scene(tmp_path / "scans" / "scene0001_00")
+        reader.read_scene("scene0001_00")
 
 
 def test_missing_or_v1_category_table(tmp_path: Path) -> None:
@@ -355,9 +366,9 @@ def test_normals_of_a_sphere_point_outwards() -> None:
 def test_real_scene(real_data: Path) -> None:
     root = real_data / "scannet"
     reader = ScanNetReader(root, ScanNetSettings(label_source="both"))
-    (folder,) = reader.scene_dirs("train")
-    cloud, faces = reader.read_mesh(folder)
-    assert cloud.num_points == 81_369
+    (scene_id,) = present_scenes(reader, "train", "layout")
+    cloud, faces = reader.read_mesh(scene_id)
+    assert cloud.num_points == reader.num_points(scene_id) == 81_369
     assert faces.shape == (153_587, 3)
     assert cloud.labels.min() == -1
     assert cloud.instances.max() == 67
@@ -365,5 +376,5 @@ def test_real_scene(real_data: Path) -> None:
     assert ((np.abs(lengths - 1) < 1e-5) | (lengths == 0)).all()
     floor = cloud.normal[cloud.labels == 1]
     assert np.median(floor[:, 2]) > 0.95
-    aligned = ScanNetReader(root, ScanNetSettings(align_axes=True)).read_scene(folder).xyz_m
+    aligned = ScanNetReader(root, ScanNetSettings(align_axes=True)).read_scene(scene_id).xyz_m
     np.testing.assert_allclose(aligned[:, 2], cloud.xyz_m[:, 2] - 0.06435, atol=1e-6)

@@ -88,13 +88,13 @@ def _write_configs(folder: Path) -> None:
 def _write_clouds(folder: Path) -> None:
     """A mesh with colours, an array for its vertices, and text in millimetres with y up."""
     reader = ScanNetReader(folder / "data" / "synthetic")
-    scene_dir = next(iter(reader.scene_dirs("val")))
+    scene_id = reader.listed("val")[0]
     clouds, millimetres, arrays = (folder / name for name in ("clouds", "scans_mm", "arrays"))
     for made in (clouds, millimetres, arrays):
         made.mkdir()
-    shutil.copy(reader.source_files(scene_dir)[f"{scene_dir.name}_vh_clean_2.ply"], clouds)
-    (clouds / f"{scene_dir.name}_vh_clean_2.ply").rename(clouds / "office.ply")
-    cloud = reader.read_scene(scene_dir)
+    mesh = f"{scene_id}_vh_clean_2.ply"
+    shutil.copy(reader.source_files(scene_id)[mesh], clouds / "office.ply")
+    cloud = reader.read_scene(scene_id)
     np.save(arrays / "confidence.npy", np.linspace(0, 1, cloud.num_points, dtype=np.float32))
     some = cloud.select(np.arange(0, cloud.num_points, 50))
     x, y, z = (1000 * some.xyz_m).T

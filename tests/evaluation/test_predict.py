@@ -18,7 +18,7 @@ from .conftest import write_checkpoint
 
 @pytest.fixture(scope="module")
 def scene(small_root) -> PointCloud:
-    return ScanNetReader(small_root).read_scene(small_root / "scans" / VAL_IDS[0])
+    return ScanNetReader(small_root).read_scene(VAL_IDS[0])
 
 
 def table(cloud: PointCloud) -> np.ndarray:

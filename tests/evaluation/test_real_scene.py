@@ -15,10 +15,10 @@ from pointseg.evaluation import (
     ConfusionMatrix,
     SubmissionCheck,
     check_submission,
-    scene_sizes,
+    split_point_counts,
     write_labels,
 )
-from pointseg.evaluation.submission import SCANNET, ScanNetSizes
+from pointseg.evaluation.submission import SCANNET
 
 SCENE = "scene0000_00"
 
@@ -30,7 +30,7 @@ def root(real_data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def cloud(root: Path) -> PointCloud:
-    return ScanNetReader(root).read_scene(root / "scans" / SCENE)
+    return ScanNetReader(root).read_scene(SCENE)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def checked(folder: Path, sizes: dict[str, int | None]) -> SubmissionCheck:
 
 
 def test_check_passes_and_names_every_fault(root, submission, tmp_path):
-    sizes = scene_sizes(ScanNetSizes(root), "train")
+    sizes = split_point_counts(ScanNetReader(root), "train")
     assert len(sizes) == 1201 and sizes[SCENE] == 81_369
     here = {scene: size for scene, size in sizes.items() if size is not None}
     assert checked(submission, here).ok

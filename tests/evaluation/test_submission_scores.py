@@ -138,8 +138,11 @@ def test_a_submission_of_a_part_must_be_asked_for(checkpoint, small_root, tmp_pa
     assert [scene_id for scene_id, _ in found] == list(VAL_IDS)
     check = ["--check", str(path), "--root", str(root)]
     assert export_preds.main(check) == 1
-    assert "scene0009_00.txt: missing" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "scene0009_00.txt: missing" in captured.err
+    assert "note: split 'val' has 312 scenes in the complete release, but only 3" in captured.out
     assert export_preds.main([*check, "--partial"]) == 0
+    assert "312 scenes in the complete release" not in capsys.readouterr().out
 
 
 def test_options_that_do_nothing_are_refused(checkpoint, tmp_path, capsys):
@@ -151,7 +154,6 @@ def test_options_that_do_nothing_are_refused(checkpoint, tmp_path, capsys):
         ([*model, "--out", str(tmp_path / "o"), "--score"], "--score"),
         (["--check", str(tmp_path), "--submission", "s.zip"], "--check"),
         (["--check", str(tmp_path), "--with", "a.txt"], "--check"),
-        (["--check", str(tmp_path), "--dataset", "nothing"], "unknown dataset"),
     ):
         assert export_preds.main(argv) == 2
         assert message in capsys.readouterr().err

@@ -29,7 +29,7 @@ MOST = 0.7
 
 @lru_cache(maxsize=2)
 def room(root: Path, voxel_size_m: float) -> VoxelGrid:
-    cloud = ScanNetReader(root).read_scene(root / "scans" / SCENE)
+    cloud = ScanNetReader(root).read_scene(SCENE)
     points = torch.from_numpy(np.array(cloud.xyz_m))
     return VoxelGrid(voxelize_points(points, voxel_size_m).coords)
 

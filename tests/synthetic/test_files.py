@@ -12,6 +12,7 @@ from plyfile import PlyData, PlyElement
 
 from pointseg.cli.synthesize_rooms import main
 from pointseg.data.labels import SCANNET20
+from pointseg.data.registry import present_scenes
 from pointseg.data.scannet import ScanNetReader, ScanNetSettings
 from pointseg.data.synthetic import RoomSet, generate_scan, synthesize_rooms
 from pointseg.data.synthetic.dataset import FIRST_VALIDATION_ROOM, MANIFEST
@@ -90,10 +91,10 @@ def test_reader_finds_the_same_labels_in_the_mesh_and_in_the_segments(rooms_root
     for split, count in (("train", 2), ("val", 1)):
         by_mesh = ScanNetReader(rooms_root, ScanNetSettings(label_source="labels_ply"))
         by_segments = ScanNetReader(rooms_root, ScanNetSettings(label_source="annotation"))
-        folders = by_mesh.scene_dirs(split, require_all=True)
-        assert len(folders) == count
-        for folder in folders:
-            one, other = by_mesh.read_scene(folder), by_segments.read_scene(folder)
+        scene_ids = present_scenes(by_mesh, split, "layout", require_all=True)
+        assert len(scene_ids) == count
+        for scene_id in scene_ids:
+            one, other = by_mesh.read_scene(scene_id), by_segments.read_scene(scene_id)
             assert one.labels is not None and other.labels is not None
             np.testing.assert_array_equal(one.labels, other.labels)
             assert one.normal is not None and one.instances is not None
@@ -120,7 +121,7 @@ def test_aligned_walls_are_parallel_to_the_axes_and_raw_ones_are_not(rooms_root:
     wall = SCANNET20.names.index("wall")
     for align, expected in ((True, 0.0), (False, None)):
         reader = ScanNetReader(rooms_root, ScanNetSettings(align_axes=align))
-        cloud = reader.read_scene(reader.scene_dirs("train")[0])
+        cloud = reader.read_scene(reader.listed("train")[0])
         assert cloud.normal is not None and cloud.labels is not None
         normal = cloud.normal[cloud.labels == wall]
         angle = np.degrees(np.arctan2(normal[:, 1], normal[:, 0])) % 90.0

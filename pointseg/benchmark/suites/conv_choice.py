@@ -1,4 +1,4 @@
-"""The fastest algorithm of a convolution by size: what `pointseg/ops/conv_choice.json` is made of."""
+"""The fastest algorithm of a convolution by size: what `conv_choice.json` is made of."""
 
 from __future__ import annotations
 

@@ -22,9 +22,10 @@ from pointseg.benchmark.timing import median_ms, threads
 from pointseg.data import (
     SCANNET20,
     PointCloud,
-    PreparedScenes,
+    PreparedReader,
     SceneCache,
     SceneDataset,
+    Scenes,
     Transform,
     build_transform,
     build_transforms,
@@ -183,7 +184,7 @@ def loader_row(options: Options, cloud: PointCloud, case: str) -> Row:
         for name in names:
             cache.write(cloud.replace(scene_id=name), {}, {})
         dataset = SceneDataset(
-            PreparedScenes(cache, names, SCANNET20),
+            Scenes(PreparedReader(cache.folder), names, SCANNET20),
             VOXEL_SIZE_M,
             FEATURES,
             build_transforms(RECIPE),

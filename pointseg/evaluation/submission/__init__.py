@@ -8,20 +8,19 @@ from pointseg.evaluation.submission.formats import (
     SubmissionFormat,
 )
 from pointseg.evaluation.submission.score import read_submission, score_submission
-from pointseg.evaluation.submission.sizes import ScanNetSizes, scene_sizes
+from pointseg.evaluation.submission.sizes import split_point_counts
 from pointseg.evaluation.submission.write import SubmissionWriter, written_submission
 
 __all__ = [
     "NUSCENES",
     "SCANNET",
     "SEMANTICKITTI",
-    "ScanNetSizes",
     "SubmissionCheck",
     "SubmissionFormat",
     "SubmissionWriter",
     "check_submission",
     "read_submission",
-    "scene_sizes",
     "score_submission",
+    "split_point_counts",
     "written_submission",
 ]

@@ -1,0 +1,318 @@
+"""Looking at all of a dataset before it costs a training: what is missing, broken or odd.
+
+Every scene is read as training would read it. What its reader refuses is a problem, what it repairs
+or warns about a note; neither stops the rest.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import pickle
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from pointseg.data.cache import SceneCache, hash_file
+from pointseg.data.catalog import ALL, DatasetSpec, SceneReader
+from pointseg.data.clouds import check_units
+from pointseg.data.labels import IGNORE_INDEX, LabelMap
+from pointseg.data.prepare import in_processes, progress_of
+from pointseg.data.registry import find_spec, listed_scenes, open_reader
+from pointseg.data.types import PointCloud
+
+_PACKAGE_LOGGER = "pointseg"
+
+
+@dataclass(frozen=True)
+class SceneFindings:
+    """What reading one scene showed.
+
+    num_points    0 where it cannot be read
+    class_counts  points of each class, the last entry those without one; None without labels
+    hashes        BLAKE2b of each source file, by name
+    content       BLAKE2b of the points' coordinates, to find scenes that are there twice
+    """
+
+    scene_id: str
+    num_points: int = 0
+    class_counts: tuple[int, ...] | None = None
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    content: str | None = None
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SplitFindings:
+    """How many scenes of a split are there; ``expected`` in the complete release, None: unknown."""
+
+    name: str
+    present: int
+    listed: int | None
+    expected: int | None
+
+
+@dataclass(frozen=True)
+class DatasetFindings:
+    """What :func:`examine` found; ``problems`` and ``notes`` over all scenes and splits."""
+
+    dataset: str
+    root: Path
+    label_map: LabelMap
+    splits: tuple[SplitFindings, ...]
+    scenes: tuple[SceneFindings, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def num_points(self) -> int:
+        return sum(scene.num_points for scene in self.scenes)
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Points of each class over all scenes with labels, the last entry those without one."""
+        total = np.zeros(self.label_map.num_classes + 1, dtype=np.int64)
+        for scene in self.scenes:
+            if scene.class_counts is not None:
+                total += scene.class_counts
+        return tuple(total.tolist())
+
+    def summary(self) -> str:
+        broken = sum(bool(scene.problems) for scene in self.scenes)
+        return (
+            f"{self.root}: {len(self.scenes)} scenes, {self.num_points:,} points, "
+            f"{broken} scenes with problems; {len(self.problems)} problems, {len(self.notes)} notes"
+        )
+
+    def tables(self) -> list[Table]:
+        """Splits and classes, for the terminal."""
+        splits = Table(title=f"{self.dataset}: {self.root}", min_width=48)
+        classes = Table(title="points of each class", min_width=48)
+        for table, headers in (
+            (splits, ("split", "scenes", "listed", "complete")),
+            (classes, ("class", "points", "share", "scenes")),
+        ):
+            table.add_column(headers[0])
+            for header in headers[1:]:
+                table.add_column(header, justify="right")
+        for split in self.splits:
+            numbers = (split.present, split.listed, split.expected)
+            splits.add_row(split.name, *("-" if n is None else f"{n:,}" for n in numbers))
+        counts, total = self.class_counts, max(1, sum(self.class_counts))
+        for index, name in enumerate((*self.label_map.names, "(no class)")):
+            among = sum(bool(s.class_counts and s.class_counts[index]) for s in self.scenes)
+            share = f"{100 * counts[index] / total:.3f} %"
+            classes.add_row(name, f"{counts[index]:,}", share, f"{among:,}")
+        return [splits, classes]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        names = (*self.label_map.names, "(no class)")
+        return {
+            "dataset": self.dataset,
+            "root": str(self.root),
+            "num_scenes": len(self.scenes),
+            "num_points": self.num_points,
+            "splits": {
+                s.name: {"present": s.present, "listed": s.listed, "complete": s.expected}
+                for s in self.splits
+            },
+            "classes": dict(zip(names, self.class_counts, strict=True)),
+            "problems": list(self.problems),
+            "notes": list(self.notes),
+            "scenes": [
+                {
+                    "scene_id": s.scene_id,
+                    "num_points": s.num_points,
+                    "classes": None if s.class_counts is None else list(s.class_counts),
+                    "hashes": dict(s.hashes),
+                    "problems": list(s.problems),
+                    "notes": list(s.notes),
+                }
+                for s in self.scenes
+            ],
+        }
+
+
+def examine(
+    dataset: str,
+    root: Path | str | None = None,
+    split: str = ALL,
+    *,
+    options: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    show_progress: bool = True,
+) -> DatasetFindings:
+    """Read every scene of a split that is on disk, and compare the whole with what it should be.
+
+    Raises only where there is nothing to look at: an unknown dataset, split or option (ValueError),
+    a root that is not there (FileNotFoundError).
+    """
+    spec, reader = find_spec(dataset), open_reader(dataset, root, options)
+    scene_ids = [s for s in listed_scenes(reader.listed, split) if reader.has(s)]
+    job = functools.partial(_examine_scene, pickle.dumps((reader, spec.label_map)))
+    scenes = []
+    with progress_of("checking scenes", len(scene_ids), show_progress) as advance:
+        for findings in in_processes(job, scene_ids, workers):
+            scenes.append(findings)
+            advance()
+    order = {scene_id: index for index, scene_id in enumerate(scene_ids)}
+    scenes.sort(key=lambda scene: order[scene.scene_id])
+    splits, split_problems, split_notes = _examine_splits(spec, reader)
+    notes = [*split_notes, *_duplicates(scenes), *_absent_classes(scenes, spec.label_map)]
+    problems = [*split_problems, *_prepared_problems(reader)]
+    if not scene_ids:
+        problems.append(f"{reader.root}: no scene of split {split!r} is there")
+    return DatasetFindings(
+        dataset=dataset,
+        root=reader.root,
+        label_map=spec.label_map,
+        splits=splits,
+        scenes=tuple(scenes),
+        problems=(*problems, *(p for scene in scenes for p in scene.problems)),
+        notes=(*notes, *(n for scene in scenes for n in scene.notes)),
+    )
+
+
+# -- one scene ------------------------------------------------------------------------------------
+
+
+class _Warnings(logging.Handler):
+    """Keeps what the readers log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@functools.lru_cache(maxsize=1)  # one reader a process, which warns about a thing once
+def _unpickled(pickled: bytes) -> tuple[SceneReader, LabelMap]:
+    found: tuple[SceneReader, LabelMap] = pickle.loads(pickled)
+    return found
+
+
+def _examine_scene(pickled: bytes, scene_id: str) -> SceneFindings:
+    """Runs in a worker process."""
+    reader, label_map = _unpickled(pickled)
+    logger, handler = logging.getLogger(_PACKAGE_LOGGER), _Warnings()
+    propagates = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        return _findings(reader, label_map, scene_id, handler.messages)
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagates
+
+
+def _findings(
+    reader: SceneReader, label_map: LabelMap, scene_id: str, warnings: list[str]
+) -> SceneFindings:
+    hashes: dict[str, str] = {}
+    try:
+        for name, path in sorted(reader.source_files(scene_id).items()):
+            hashes[name] = hash_file(path)
+        cloud = reader.read_scene(scene_id).own()
+    except Exception as error:  # a check must outlive a fault of a reader, too, and name it
+        expected = isinstance(error, (ValueError, OSError))
+        text = str(error) if expected else f"{scene_id}: the reader failed: {error!r}"
+        return SceneFindings(scene_id, hashes=hashes, problems=(text,), notes=tuple(warnings))
+    counts = None
+    problems = [f"{scene_id}: {text}" for text in _odd_values(cloud, label_map)]
+    if cloud.labels is not None and not problems:
+        by_label = np.bincount(cloud.labels + 1, minlength=label_map.num_classes + 1)
+        counts = (*by_label[1:].tolist(), int(by_label[0]))
+    return SceneFindings(
+        scene_id,
+        num_points=cloud.num_points,
+        class_counts=counts,
+        hashes=hashes,
+        content=hashlib.blake2b(cloud.xyz_m.tobytes(), digest_size=16).hexdigest(),
+        problems=tuple(problems),
+        notes=(*warnings, *(f"{scene_id}: {text}" for text in check_units(cloud))),
+    )
+
+
+def _odd_values(cloud: PointCloud, label_map: LabelMap) -> Iterator[str]:
+    """What no reader should let through; found in prepared scenes, whose readers check nothing."""
+    arrays = {"xyz_m": cloud.xyz_m, "normal": cloud.normal, **cloud.extras}
+    for name, array in arrays.items():
+        if array is not None and array.dtype.kind == "f" and not np.isfinite(array).all():
+            yield f"{name} has {int((~np.isfinite(array)).sum())} values that are not finite"
+    if cloud.labels is not None:
+        bad = (cloud.labels < IGNORE_INDEX) | (cloud.labels >= label_map.num_classes)
+        if bad.any():
+            yield f"{int(bad.sum())} labels are no class, such as {cloud.labels[bad][0]}"
+    if cloud.instances is not None and (cloud.instances < 0).any():
+        yield f"{int((cloud.instances < 0).sum())} instance ids are negative"
+
+
+# -- the whole ------------------------------------------------------------------------------------
+
+
+def _examine_splits(
+    spec: DatasetSpec, reader: SceneReader
+) -> tuple[tuple[SplitFindings, ...], list[str], list[str]]:
+    findings, problems, notes = [], [], []
+    for name in spec.splits:
+        expected = (spec.expected or {}).get(name)
+        try:
+            listed = reader.listed(name)
+        except (ValueError, FileNotFoundError) as error:
+            notes.append(f"split {name!r}: {error}")
+            continue
+        if len(set(listed)) < len(listed):
+            problems.append(f"split {name!r}: {len(listed) - len(set(listed))} scenes come twice")
+        present = sum(reader.has(scene_id) for scene_id in listed)
+        findings.append(SplitFindings(name, present, len(listed), expected))
+        if expected is not None and present < expected:
+            notes.append(f"split {name!r}: {present} of {expected} scenes are there")
+        if expected is not None and len(listed) > expected:
+            problems.append(
+                f"split {name!r}: {len(listed)} scenes, but the release has {expected}; a folder "
+                "too many, or another list"
+            )
+    return tuple(findings), problems, notes
+
+
+def _duplicates(scenes: Sequence[SceneFindings]) -> list[str]:
+    by_content: dict[str, list[str]] = defaultdict(list)
+    for scene in scenes:
+        if scene.content is not None:
+            by_content[scene.content].append(scene.scene_id)
+    return [
+        f"the same points are in {', '.join(scene_ids)}"
+        for scene_ids in by_content.values()
+        if len(scene_ids) > 1
+    ]
+
+
+def _absent_classes(scenes: Sequence[SceneFindings], label_map: LabelMap) -> list[str]:
+    labelled = [scene.class_counts for scene in scenes if scene.class_counts is not None]
+    if not labelled:
+        return ["no scene has labels"] if scenes else []
+    total = np.sum(labelled, axis=0)
+    absent = [name for name, n in zip(label_map.names, total[:-1], strict=True) if n == 0]
+    return [f"no point of class {', '.join(absent)}"] if absent else []
+
+
+def _prepared_problems(reader: SceneReader) -> list[str]:
+    """Damage of the prepared scenes beside raw ones."""
+    cache = SceneCache(reader.root / "prepared")
+    problems = []
+    for scene_id in cache.scene_ids():
+        try:
+            cache.verify(scene_id)
+        except (ValueError, FileNotFoundError) as error:
+            problems.append(str(error))
+    return problems
