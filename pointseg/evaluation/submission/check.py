@@ -107,7 +107,7 @@ class _Check:
     right: set[str] = field(default_factory=set)
 
     def of(self, members: Members) -> SubmissionCheck:
-        scenes = self.format.members_of(tuple(self.num_points), self.split)
+        scenes = self.format.members_of(self.num_points, self.split)
         extras = self.format.extras_of(self.split)
         expected = [*scenes, *extras]
         on_disk = members.folders is None
@@ -121,22 +121,9 @@ class _Check:
                 f"everything lies in the folder {shown(wrapper)}; zip what is in the folder, not "
                 "the folder itself"
             )
-        advice = NameAdvice(expected)
-        seen: Counter[str] = Counter()
-        for file in files:
-            name = file.name.removeprefix(wrapper)
-            seen[name] += 1
-            if name in scenes:
-                self._check_labels(file, name, scenes[name])
-            elif name in extras:
-                self._check_extra(file, name, extras[name])
-            else:
-                self._report(file.name, [advice.why_unexpected(name)])
-        for name, times in seen.items():
-            if times > 1:
-                self._report(name, [f"comes {times} times"])
-        required = [*scenes, *(m for m, extra in extras.items() if extra.default is not None)]
-        self.problems += [f"{name}: missing" for name in required if name not in seen]
+        times = Counter(file.name.removeprefix(wrapper) for file in files)
+        self._check_files(files, wrapper, scenes, extras)
+        self._check_names(times, scenes, extras)
         if members.folders is not None and self.format.folder_entries:
             self._check_folders(scenes, {f.removeprefix(wrapper) for f in members.folders})
         return SubmissionCheck(
@@ -145,6 +132,35 @@ class _Check:
             problems=tuple(self.problems),
             notes=(*members.notes, *self._all_notes()),
         )
+
+    def _check_files(
+        self,
+        files: Iterable[Member],
+        wrapper: str,
+        scenes: Mapping[str, str],
+        extras: Mapping[str, ExtraFile],
+    ) -> None:
+        """Names and content, file by file."""
+        advice = NameAdvice([*scenes, *extras])
+        for file in files:
+            name = file.name.removeprefix(wrapper)
+            if name in scenes:
+                self._check_labels(file, name, scenes[name])
+            elif name in extras:
+                self._check_extra(file, name, extras[name])
+            else:
+                self._report(file.name, [advice.why_unexpected(name)])
+
+    def _check_names(
+        self, times: Mapping[str, int], scenes: Mapping[str, str], extras: Mapping[str, ExtraFile]
+    ) -> None:
+        """Files that come more than once, and those that do not come."""
+        for name, count in times.items():
+            if count > 1:
+                self._report(name, [f"comes {count} times"])
+                self.right.discard(scenes.get(name, ""))
+        required = [*scenes, *(m for m, extra in extras.items() if extra.default is not None)]
+        self.problems += [f"{name}: missing" for name in required if name not in times]
 
     def _is_aside(self, file: Member, on_disk: bool) -> bool:
         """Whether a file is one that lies beside submissions: noted or refused here, then left."""
@@ -194,7 +210,7 @@ class _Check:
         self._report(name, problems)
 
     def _check_folders(self, scenes: Iterable[str], entries: set[str]) -> None:
-        missing = [folder for folder in folders_of(list(scenes)) if folder not in entries]
+        missing = [folder for folder in folders_of(scenes) if folder not in entries]
         if missing:
             self.problems.append(
                 f"no entries for the folders {_listed(missing)}: {self.format.name}'s server looks "

@@ -65,20 +65,15 @@ class TextLabels:
                     f"starts with the byte order mark of {name}; save it as plain ASCII"
                 )
                 data = data.removeprefix(mark)
-        try:
-            text = data.decode("ascii")
-        except UnicodeDecodeError as error:
-            problems.append(f"cannot be read as text ({error})")
-            return Decoded(np.zeros(0, dtype=np.int64), tuple(problems))
-        if "\r" in text:
+        if b"\r" in data:
             notes.append("lines end in CR LF, as on Windows")
-        lines = text.splitlines()
+        lines = data.splitlines()  # of bytes: at line ends alone, not at form feeds and the like
         ids = _parsed(lines)
         bad = np.flatnonzero(ids == UNREADABLE)
         if bad.size:
             problems.append(
                 f"{bad.size} lines are not one integer, the first is line {bad[0] + 1}: "
-                f"{lines[bad[0]][:40]!r}"
+                f"{repr(lines[bad[0]][:40])[1:]}"
             )
         return Decoded(ids, tuple(problems), tuple(notes))
 
@@ -115,8 +110,8 @@ class BinaryLabels:
         return Decoded(values & ((1 << self.id_bits) - 1), tuple(problems), tuple(notes))
 
 
-def _parsed(lines: list[str]) -> NDArray[np.int64]:
-    known: dict[str, int] = {}  # a file has a few different lines, each many times over
+def _parsed(lines: list[bytes]) -> NDArray[np.int64]:
+    known: dict[bytes, int] = {}  # a file has a few different lines, each many times over
     ids = np.empty(len(lines), dtype=np.int64)
     for index, line in enumerate(lines):
         if line not in known:
@@ -125,8 +120,8 @@ def _parsed(lines: list[str]) -> NDArray[np.int64]:
     return ids
 
 
-def _integer(line: str) -> int:
+def _integer(line: bytes) -> int:
     text = line.strip()
-    digits = text[1:] if text[:1] in "+-" else text
+    digits = text[1:] if text[:1] in (b"+", b"-") else text
     # a number of more digits than this is no label, and would not fit the array either
-    return int(text) if digits.isdecimal() and len(digits) < 18 else UNREADABLE
+    return int(text) if digits.isdigit() and len(digits) < 18 else UNREADABLE

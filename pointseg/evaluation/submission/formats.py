@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
@@ -72,7 +72,7 @@ class SubmissionFormat:
             )
         return self.member.format(**match.groupdict(), split=self._known(split))
 
-    def members_of(self, scene_ids: list[str] | tuple[str, ...], split: str) -> dict[str, str]:
+    def members_of(self, scene_ids: Iterable[str], split: str) -> dict[str, str]:
         """Path -> scene id, in the order of ``scene_ids``."""
         return {self.member_of(scene_id, split): scene_id for scene_id in scene_ids}
 
@@ -100,7 +100,7 @@ class SubmissionFormat:
         return split
 
 
-def folders_of(members: Mapping[str, object] | list[str]) -> list[str]:
+def folders_of(members: Iterable[str]) -> list[str]:
     """Every folder above the members, with a slash at the end, parents first."""
     parents = {p for member in members for p in PurePosixPath(member).parents}
     return sorted(f"{parent}/" for parent in parents if parent.name)

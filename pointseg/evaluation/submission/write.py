@@ -109,7 +109,7 @@ def written_submission(
     is_zip = path.suffix == ".zip"
     if path.suffix.lower() in (*_OTHER_ARCHIVES, ".zip") and not is_zip:
         raise ValueError(f"{path}: servers take zips; let the name end in .zip, or pass a folder")
-    members = submission_format.members_of(tuple(num_points), split)
+    members = submission_format.members_of(num_points, split)
     if not members:
         raise ValueError("num_points names no scene: there is nothing to hand in")
     extras = _extra_contents(submission_format, split, extra_files or {})
