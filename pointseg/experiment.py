@@ -40,6 +40,7 @@ from pointseg.engine.optimizers import build_optimizer
 from pointseg.engine.precision import autocast
 from pointseg.engine.run_directory import collect_versions
 from pointseg.engine.trainer import Trainer
+from pointseg.evaluation import BENCHMARKS, MetricRule
 from pointseg.experiment_config import ExperimentConfig, find_config
 
 
@@ -115,6 +116,11 @@ def build_loader(
     return training_loader(dataset, train.batch_size, train.seed, position, workers, on_gpu)
 
 
+def metric_rule(dataset: str) -> MetricRule:
+    """The rule of a registered dataset's benchmark."""
+    return BENCHMARKS[find_spec(dataset).benchmark].rule
+
+
 def build_model(config: ExperimentConfig, label_map: LabelMap) -> nn.Module:
     """The configured model, freshly initialised from torch's global generator."""
     return models.build_model(
@@ -151,6 +157,8 @@ def build_trainer(
         train_batches=lambda position: build_loader(config, train_scenes, True, position, device),
         num_scenes=len(train_scenes),
         val_batches=None if val_scenes is None else build_loader(config, val_scenes, False),
+        val_split=config.data.val_split,
+        rule=metric_rule(config.data.dataset),
         label_map=train_scenes.label_map,
         origin=Checkpoint(
             model={},

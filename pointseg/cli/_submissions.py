@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pointseg.data import LabelMap, SceneReader, find_spec, open_dataset, open_reader
 from pointseg.evaluation import (
+    BENCHMARKS,
     SubmissionFormat,
     check_submission,
     score_submission,
@@ -20,7 +21,7 @@ from pointseg.evaluation import (
     write_heatmap,
     write_json,
 )
-from pointseg.evaluation.benchmarks import BENCHMARKS, find_submission_format
+from pointseg.evaluation.benchmarks import find_submission_format
 from pointseg.evaluation.rules import MetricRule
 from pointseg.files import refuse_existing
 
@@ -116,8 +117,7 @@ def _score(args: argparse.Namespace, target: Target, split: str, outputs: Sequen
     report = score_submission(args.check, scenes, target.format, split, target.rule)
     Console().print(report.table())
     if outputs:
-        context = {"submission": str(args.check), "split": split}
-        write_json(report, outputs[0], context, args.overwrite)
+        write_json(report, outputs[0], {"submission": str(args.check)}, args.overwrite)
         write_heatmap(report, outputs[1], args.overwrite)
         print(f"wrote {outputs[0]} and {outputs[1]}")
     print(report.headline)

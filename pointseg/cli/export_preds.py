@@ -123,7 +123,7 @@ def _export(args: argparse.Namespace) -> int:
     with _submission(args, trained, dataset, split) as submission:
         for scene_id, pred, choices in _predictions(args, trained, dataset, split):
             if args.out is not None:
-                cloud = dataset.point_cloud(index_of[scene_id])
+                cloud = dataset.point_cloud(index_of[scene_id]).own()
                 write_labels(args.out, cloud, pred, trained.label_map, args.format, args.overwrite)
             if choices:
                 write_choices(args.out, scene_id, choices, args.overwrite)

@@ -21,6 +21,7 @@ import numpy as np
 from pointseg.cli import run_main
 from pointseg.data import DATASETS, SCANNET20, LabelMap, PointCloud, read_cloud
 from pointseg.evaluation.choices import StageChoice
+from pointseg.experiment import metric_rule
 from pointseg.files import refuse_existing
 from pointseg.visualization import open3d_window
 from pointseg.visualization.fields import BUILT_IN
@@ -128,6 +129,7 @@ def _write_pages(
             views=views,
             overwrite=args.overwrite,
             choices=choices,
+            rule=None if args.files else metric_rule(args.dataset),
         )
         print(f"wrote {target} ({page.num_shown:,} of {page.num_points:,} points shown)")
         pages.append(page)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pointseg.data import ply as plyio
 from pointseg.data.pcd import read_pcd
+from pointseg.data.point_rows import read_point_rows
 from pointseg.data.text_clouds import read_text
 from pointseg.data.types import PointCloud
 
@@ -166,13 +167,7 @@ def _read_bin(path: Path) -> _Read:
     names = ["x", "y", "z", "intensity"]
     if path.name.lower().endswith(".pcd.bin"):
         names.append("ring")
-    size, row = path.stat().st_size, 4 * len(names)
-    if size == 0 or size % row:
-        raise ValueError(
-            f"{path}: {size} bytes are no whole number of points of {row} bytes ({len(names)} "
-            f"float32 {', '.join(names)}); {_AGAIN}"
-        )
-    array = np.fromfile(path, dtype="<f4").reshape(-1, len(names))
+    array = read_point_rows(path, names, _AGAIN)
     return {name: array[:, i] for i, name in enumerate(names)}, None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pointseg.data import scannet
+from pointseg.data import scannet, semantickitti
 from pointseg.data.cache import SceneCache
 from pointseg.data.catalog import DatasetSpec, SceneReader, build_settings
 from pointseg.data.labels import LabelMap
@@ -25,6 +25,8 @@ DATASETS: dict[str, DatasetSpec] = {
     "synthetic": dataclasses.replace(
         scannet.SPEC, expected=None, remedy="`pointseg synthesize-rooms` writes such rooms"
     ),
+    "semantickitti": semantickitti.SPEC,
+    "streets": semantickitti.STREETS,
 }
 """Datasets by name."""
 

@@ -53,6 +53,19 @@ def _intensity(cloud: PointCloud) -> NDArray[np.float32]:
     return np.asarray(cloud.extras["intensity"], dtype=np.float32).reshape(cloud.num_points, 1)
 
 
+def _range(cloud: PointCloud) -> NDArray[np.float32]:
+    if any(cloud.origin_m):
+        raise _missing(cloud, "range", "coordinates in the frame of a sensor")
+    return np.linalg.norm(cloud.xyz_m, axis=1, keepdims=True).astype(np.float32, copy=False)
+
+
+def _sweep(cloud: PointCloud) -> NDArray[np.float32]:
+    age = cloud.extras.get("sweep")
+    if age is None:
+        return np.zeros((cloud.num_points, 1), dtype=np.float32)
+    return np.asarray(age, dtype=np.float32).reshape(cloud.num_points, 1)
+
+
 def _ones(cloud: PointCloud) -> NDArray[np.float32]:
     return np.ones((cloud.num_points, 1), dtype=np.float32)
 
@@ -63,6 +76,8 @@ FEATURES: dict[str, tuple[int, Callable[[PointCloud], NDArray[np.float32]]]] = {
     "height": (1, _height),  # metres above the scene's 1st percentile of z
     "xyz": (3, _xyz),  # metres
     "intensity": (1, _intensity),  # as in the file
+    "range": (1, _range),  # metres from the origin, where a lidar scan has its sensor
+    "sweep": (1, _sweep),  # age in scans, 0 where the cloud is one scan
     "ones": (1, _ones),
 }
 """Feature names: (number of channels, function of a cloud giving float32 [P, channels])."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -50,9 +53,23 @@ class StopRequest:
         self.signal_name = signal.Signals(number).name
 
 
-def ignore_stop_signals(worker_id: int) -> None:
-    """Start-up of a DataLoader worker: Ctrl-C reaches the whole process group, and the main process
-    decides.
+class WorkersStay:
+    """Start-up of a loader's workers: they leave Ctrl-C and SIGTERM to the main process.
+
+    Both may reach the whole process group, where the main process still wants the batches that it
+    needs to end well. Once that is at its own end it terminates its workers and waits for them, so
+    from then on they obey: an error that nobody catches would otherwise hang the program.
     """
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+
+    def __init__(self) -> None:
+        self._main_ends = multiprocessing.Event()
+        # Run before multiprocessing terminates what is left, which was registered earlier.
+        atexit.register(self._main_ends.set)
+
+    def __call__(self, worker_id: int) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._terminated)
+
+    def _terminated(self, number: int, frame: FrameType | None) -> None:
+        if self._main_ends.is_set():
+            os._exit(0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pointseg.data import SegBatch, collate
-from pointseg.engine.interrupt import ignore_stop_signals
+from pointseg.engine.interrupt import WorkersStay
 from pointseg.engine.sampler import SceneStream
 
 
@@ -60,7 +61,7 @@ def training_loader(
         num_workers=num_workers,
         pin_memory=pin_memory,
         collate_fn=collate,
-        worker_init_fn=_start_worker,
+        worker_init_fn=partial(_start_worker, WorkersStay()),
         generator=_own_generator(),
     )
 
@@ -72,7 +73,7 @@ def evaluation_loader(dataset: Dataset[Any], num_workers: int) -> DataLoader[Seg
         batch_size=1,
         num_workers=num_workers,
         collate_fn=collate,
-        worker_init_fn=ignore_stop_signals,
+        worker_init_fn=WorkersStay(),
         generator=_own_generator(),
     )
 
@@ -82,8 +83,8 @@ def _own_generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def _start_worker(worker_id: int) -> None:
-    ignore_stop_signals(worker_id)
+def _start_worker(stay: WorkersStay, worker_id: int) -> None:
+    stay(worker_id)
     # At the turn of an epoch workers are in different epochs, and a dataset may keep its epoch in
     # shared memory: each worker sets the epoch of a copy of its own.
     info = torch.utils.data.get_worker_info()

@@ -33,7 +33,7 @@ from pointseg.engine.random_state import (
 )
 from pointseg.engine.schedules import ScheduleConfig, learning_rate_factor
 from pointseg.engine.step_numbers import DivergenceCheck, Numbers, StepNumbers
-from pointseg.evaluation import SegReport, evaluate_single_pass
+from pointseg.evaluation import MetricRule, SegReport, evaluate_single_pass
 from pointseg.machine import peak_memory_gib, restart_peak_memory
 
 
@@ -116,6 +116,8 @@ class Trainer:
         train_batches: Callable[[int], Iterable[SegBatch]],
         num_scenes: int,
         val_batches: Iterable[SegBatch] | None,
+        val_split: str,
+        rule: MetricRule,
         label_map: LabelMap,
         origin: Checkpoint,
         log: RunLog,
@@ -126,7 +128,8 @@ class Trainer:
 
         ``train_batches(position)`` gives the endless batches from the scene at ``position`` in the
         training order on, for a split of ``num_scenes``. ``val_batches`` None leaves evaluation
-        out. The model and the loss must be on ``device`` already.
+        out; otherwise ``rule`` scores them, and they are called ``val_split`` in the report. The
+        model and the loss must be on ``device`` already.
         """
         self.config = config
         self.schedule = schedule
@@ -139,6 +142,8 @@ class Trainer:
         self.train_batches = train_batches
         self.num_scenes = num_scenes
         self.val_batches = val_batches
+        self.val_split = val_split
+        self.rule = rule
         self.label_map = label_map
         self.origin = origin
         self.log = log
@@ -300,7 +305,11 @@ class Trainer:
         model = self.model if self.average is None else self.average.module
         with preserved_random_state(), autocast(self.config.precision, self.device):
             report = evaluate_single_pass(
-                model, _until_stopped(self.val_batches, stop), self.label_map
+                model,
+                _until_stopped(self.val_batches, stop),
+                self.label_map,
+                rule=self.rule,
+                split=self.val_split,
             )
         self.report = report
         self.evaluated_step = self.step
@@ -312,7 +321,8 @@ class Trainer:
         per_class = {
             f"iou_{name}": float(iou) for name, iou in zip(report.names, report.iou, strict=True)
         }
-        self.log.validation_row(self.step, {**self.metrics, **per_class}, report.headline)
+        row = {**self.metrics, **report.scores.further, **per_class}
+        self.log.validation_row(self.step, row, report.headline)
         if self.best_metric is None or report.mean_iou > self.best_metric:
             self.best_metric = float(report.mean_iou)
             self.save(BEST_NAME)

@@ -1,10 +1,26 @@
 """Scores over raw points, label files, and submissions."""
 
+from pointseg.evaluation.benchmarks import BENCHMARKS, Benchmark, benchmark_of_rule
+from pointseg.evaluation.boundary import BoundaryArea
 from pointseg.evaluation.confusion import ConfusionMatrix
+from pointseg.evaluation.folds import join_folds
+from pointseg.evaluation.heatmap import write_heatmap
 from pointseg.evaluation.inference import evaluation_mode, predict_points, predict_voxels
 from pointseg.evaluation.label_files import FORMATS, write_labels
-from pointseg.evaluation.report import SegReport, write_heatmap, write_json
-from pointseg.evaluation.rules import SCANNET_RULE, MeanOverPresentClasses, MetricRule, Scores
+from pointseg.evaluation.parts import PartCounter, PointSubsets
+from pointseg.evaluation.report import Part, SegReport, read_json, write_json
+from pointseg.evaluation.rings import DistanceRings
+from pointseg.evaluation.rules import (
+    NUSCENES_RULE,
+    S3DIS_RULE,
+    SCANNET200_RULE,
+    SCANNET_RULE,
+    SEMANTICKITTI_RULE,
+    GroupMeans,
+    MeanOverPresentClasses,
+    MetricRule,
+    Scores,
+)
 from pointseg.evaluation.single_pass import PROTOCOL, evaluate_single_pass
 from pointseg.evaluation.submission import (
     SubmissionCheck,
@@ -18,24 +34,39 @@ from pointseg.evaluation.submission import (
 from pointseg.evaluation.tiling import Tile, plan_tiles, predict_tiled
 
 __all__ = [
+    "BENCHMARKS",
     "FORMATS",
+    "NUSCENES_RULE",
     "PROTOCOL",
+    "S3DIS_RULE",
+    "SCANNET200_RULE",
     "SCANNET_RULE",
+    "SEMANTICKITTI_RULE",
+    "Benchmark",
+    "BoundaryArea",
     "ConfusionMatrix",
+    "DistanceRings",
+    "GroupMeans",
     "MeanOverPresentClasses",
     "MetricRule",
+    "Part",
+    "PartCounter",
+    "PointSubsets",
     "Scores",
     "SegReport",
     "SubmissionCheck",
     "SubmissionFormat",
     "Tile",
+    "benchmark_of_rule",
     "check_submission",
     "evaluate_single_pass",
     "evaluation_mode",
+    "join_folds",
     "plan_tiles",
     "predict_points",
     "predict_tiled",
     "predict_voxels",
+    "read_json",
     "read_submission",
     "score_submission",
     "split_point_counts",

@@ -44,6 +44,21 @@ class ConfusionMatrix:
         self.counts = np.zeros((self.num_classes, self.num_classes + 1), dtype=np.int64)
         self.num_ignored = 0
 
+    @staticmethod
+    def of(counts: Any, num_ignored: int = 0) -> ConfusionMatrix:
+        """The matrix that holds ``counts``, integer [C, C + 1]; ValueError for anything else."""
+        array = np.asarray(counts)
+        if array.ndim != 2 or array.shape[1] != array.shape[0] + 1 or array.dtype.kind not in "iu":
+            raise ValueError(
+                f"counts must be integers [C, C + 1], got {array.dtype} {list(array.shape)}"
+            )
+        if num_ignored < 0 or (array < 0).any():
+            raise ValueError("counts and num_ignored must not be negative")
+        matrix = ConfusionMatrix(len(array))
+        matrix.counts += array.astype(np.int64)
+        matrix.num_ignored = int(num_ignored)
+        return matrix
+
     @property
     def num_points(self) -> int:
         """Points counted so far, ignored ones not included."""

@@ -1,11 +1,12 @@
-"""The result of an evaluation, and its forms: terminal table, JSON, heat map."""
+"""The result of an evaluation, and its form as JSON."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,40 @@ import numpy as np
 from rich.table import Table
 
 from pointseg.evaluation.confusion import ConfusionMatrix
-from pointseg.evaluation.rules import MetricRule
+from pointseg.evaluation.report_tables import class_table, part_tables
+from pointseg.evaluation.rules import MetricRule, Scores
 from pointseg.files import written_whole
 
 NONE_COLUMN = "(none)"  # predictions that are none of the classes
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some of the points of an evaluation, such as a ring around the sensor, scored by themselves.
+
+    Attributes
+    ----------
+    group : str
+        What the part is one of, in a sentence.
+    scores : Scores
+        By the rule of the whole report.
+    confusion : int64 [C, C + 1]
+        As that of a report. Read only.
+    """
+
+    group: str
+    scores: Scores
+    confusion: np.ndarray
+
+    @property
+    def num_points(self) -> int:
+        """Raw points scored."""
+        return int(self.confusion.sum())
+
+    @staticmethod
+    def of(group: str, confusion: ConfusionMatrix, rule: MetricRule) -> Part:
+        """The part with these counts, under ``rule``."""
+        return Part(group, rule.score(confusion.counts), _frozen(confusion.counts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,37 +60,64 @@ class SegReport:
         How predictions were made and over which points; which benchmark's rule scored them.
     rule_statement : str
         The rule in one sentence.
+    split : str
+        Which scenes were scored.
     names : tuple of str [C]
-    iou, class_accuracy : float64 [C]
-        nan for classes that the rule has no value for.
-    mean_iou, accuracy, mean_accuracy : float
-    num_classes_in_mean : int
-        How many of the classes ``mean_iou`` averages.
+    scores : Scores
     confusion : int64 [C, C + 1]
         Rows true, columns predicted, the last one "none of the classes". Read only.
     scene_ids : tuple of str
     num_scenes, num_points, num_ignored : int
         Scenes scored, raw points scored, and raw points left out for want of a true class.
+    parts : mapping of str to Part
+        Subsets of the points by name; they may overlap, and need not make up the whole.
     """
 
     protocol: str
     rule: str
     rule_statement: str
+    split: str
     names: tuple[str, ...]
-    iou: np.ndarray
-    class_accuracy: np.ndarray
-    mean_iou: float
-    accuracy: float
-    mean_accuracy: float
-    num_classes_in_mean: int
+    scores: Scores
     confusion: np.ndarray
     scene_ids: tuple[str, ...]
-    num_points: int
     num_ignored: int
+    parts: Mapping[str, Part] = field(default_factory=dict)
 
     @property
     def num_scenes(self) -> int:
         return len(self.scene_ids)
+
+    @property
+    def num_points(self) -> int:
+        return int(self.confusion.sum())
+
+    @property
+    def iou(self) -> np.ndarray:
+        """float64 [C]; nan for classes that the rule has no value for."""
+        return self.scores.iou
+
+    @property
+    def class_accuracy(self) -> np.ndarray:
+        """float64 [C]; nan for classes that the rule has no value for."""
+        return self.scores.class_accuracy
+
+    @property
+    def mean_iou(self) -> float:
+        return self.scores.mean_iou
+
+    @property
+    def accuracy(self) -> float:
+        return self.scores.accuracy
+
+    @property
+    def mean_accuracy(self) -> float:
+        return self.scores.mean_accuracy
+
+    @property
+    def num_classes_in_mean(self) -> int:
+        """How many of the classes ``mean_iou`` averages."""
+        return self.scores.num_classes_in_mean
 
     @staticmethod
     def of(
@@ -68,31 +126,28 @@ class SegReport:
         protocol: str,
         rule: MetricRule,
         scene_ids: Sequence[str],
+        split: str,
     ) -> SegReport:
         """The report of ``confusion`` under ``rule``."""
         if len(names) != confusion.num_classes:
             raise ValueError(
                 f"names must name the {confusion.num_classes} classes, got {len(names)} names"
             )
-        scores = rule.score(confusion.counts)
-        counts = confusion.counts.copy()
-        counts.setflags(write=False)
         return SegReport(
             protocol=protocol,
             rule=rule.name,
             rule_statement=rule.statement,
+            split=split,
             names=tuple(names),
-            iou=scores.iou,
-            class_accuracy=scores.class_accuracy,
-            mean_iou=scores.mean_iou,
-            accuracy=scores.accuracy,
-            mean_accuracy=scores.mean_accuracy,
-            num_classes_in_mean=scores.num_classes_in_mean,
-            confusion=counts,
+            scores=rule.score(confusion.counts),
+            confusion=_frozen(confusion.counts),
             scene_ids=tuple(scene_ids),
-            num_points=confusion.num_points,
             num_ignored=confusion.num_ignored,
         )
+
+    def with_parts(self, parts: Mapping[str, Part]) -> SegReport:
+        """The report with these parts."""
+        return dataclasses.replace(self, parts=dict(parts))
 
     @property
     def headline(self) -> str:
@@ -101,131 +156,118 @@ class SegReport:
 
     @property
     def mean_statement(self) -> str:
-        """What the mean averages: ``mean over 17 of 20 classes``, and which are missing."""
-        absent = [name for name, iou in zip(self.names, self.iou, strict=True) if math.isnan(iou)]
+        """What the mean averages: ``mean over 17 of 20 classes``, and which nobody saw."""
+        seen = self.confusion.sum(axis=1) + self.confusion[:, :-1].sum(axis=0) > 0
+        absent = [name for name, is_seen in zip(self.names, seen, strict=True) if not is_seen]
         statement = f"mean over {self.num_classes_in_mean} of {len(self.names)} classes"
-        return f"{statement} (absent: {', '.join(absent)})" if absent else statement
+        if not absent:
+            return statement
+        counted = "" if np.isnan(self.iou[~seen]).all() else ", counted as 0"
+        return f"{statement} (absent{counted}: {', '.join(absent)})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists for JSON; nan becomes None."""
-        rows = zip(self.names, self.iou, self.class_accuracy, self.confusion, strict=True)
         return {
             "protocol": self.protocol,
             "rule": self.rule,
             "rule_statement": self.rule_statement,
-            "mean_iou": _number(self.mean_iou),
-            "num_classes_in_mean": self.num_classes_in_mean,
-            "accuracy": _number(self.accuracy),
-            "mean_accuracy": _number(self.mean_accuracy),
+            "split": self.split,
             "num_scenes": self.num_scenes,
-            "num_points": self.num_points,
             "num_ignored": self.num_ignored,
-            "classes": [
-                {
-                    "name": name,
-                    "iou": _number(iou),
-                    "accuracy": _number(accuracy),
-                    "num_points": int(row.sum()),
-                }
-                for name, iou, accuracy, row in rows
-            ],
-            "confusion": self.confusion.tolist(),
+            **_scored(self.names, self.scores, self.confusion),
             "confusion_columns": [*self.names, NONE_COLUMN],
+            "parts": {
+                name: {
+                    "group": part.group,
+                    **_scored(self.names, part.scores, part.confusion),
+                }
+                for name, part in self.parts.items()
+            },
             "scene_ids": list(self.scene_ids),
         }
 
     def table(self) -> Table:
-        """A table for the terminal (rich)."""
-        table = Table(
-            title=f"{self.protocol}\n{self.num_scenes} scenes, {self.num_points:,} points "
-            f"({self.num_ignored:,} without a class left out)",
-            caption=f"{self.rule}: {self.rule_statement}. Here: {self.mean_statement}.",
-            min_width=76,
-        )
-        table.add_column("class")
-        for header in ("IoU", "accuracy", "points", "predicted"):
-            table.add_column(header, justify="right")
-        predicted = self.confusion[:, :-1].sum(axis=0)
-        for index, name in enumerate(self.names):
-            table.add_row(
-                name,
-                _shown(self.iou[index]),
-                _shown(self.class_accuracy[index]),
-                f"{int(self.confusion[index].sum()):,}",
-                f"{int(predicted[index]):,}",
-            )
-        table.add_section()
-        table.add_row("mean", _shown(self.mean_iou), _shown(self.mean_accuracy), "", "")
-        table.add_row("all points", "", _shown(self.accuracy), f"{self.num_points:,}", "")
-        return table
+        """A table of the classes for the terminal (rich)."""
+        return class_table(self)
+
+    def part_tables(self) -> list[Table]:
+        """A table for every group of parts, classes down, parts across (rich)."""
+        return part_tables(self)
 
 
 def write_json(
     report: SegReport, path: Path, context: Mapping[str, Any] | None = None, overwrite: bool = False
 ) -> None:
-    """Write ``report`` to ``path``; ``context`` (checkpoint, split, ...) comes before its keys."""
+    """Write ``report`` to ``path``; ``context`` (checkpoint, ...) comes before its keys."""
     with written_whole(path, overwrite) as temporary:
         text = json.dumps({**(context or {}), **report.to_dict()}, indent=1, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def write_heatmap(report: SegReport, path: Path, overwrite: bool = False) -> None:
-    """Write the row-normalised confusion matrix as one HTML file that works offline.
+def read_json(path: Path, find_rule: Callable[[str], MetricRule]) -> SegReport:
+    """The report that `write_json` wrote: counts from the file, scores made of them again.
 
-    A row is a true class and adds up to 100 %; rows of classes without a point are left blank.
+    Parameters
+    ----------
+    find_rule
+        The rule with the name that is in the file.
+
+    Raises
+    ------
+    ValueError
+        If the file is no report, or one without a split, as older versions wrote.
     """
-    figure = _heatmap(report)
-    with written_whole(path, overwrite) as temporary:
-        figure.write_html(temporary, include_plotlyjs=True, include_mathjax=False)
-
-
-def _heatmap(report: SegReport) -> Any:
-    import plotly.graph_objects as go  # slow to import, needed only here
-
-    counts = report.confusion
-    totals = counts.sum(axis=1, keepdims=True)
-    share = np.where(totals > 0, 100.0 * counts / np.maximum(totals, 1), np.nan)
-    columns = list(report.names)
-    if counts[:, -1].any():
-        columns.append(NONE_COLUMN)
-    share, counts = share[:, : len(columns)], counts[:, : len(columns)]
-    figure = go.Figure(
-        go.Heatmap(
-            # lists, not arrays: the file stays readable, and None leaves a cell blank
-            z=[[_number(value) for value in row] for row in share],
-            x=columns,
-            y=list(report.names),
-            customdata=counts.tolist(),
-            text=[["" if not value >= 0.5 else f"{value:.0f}" for value in row] for row in share],
-            texttemplate="%{text}",
-            hovertemplate=(
-                "true %{y}<br>predicted %{x}<br>%{z:.2f} % of the class"
-                "<br>%{customdata} points<extra></extra>"
-            ),
-            colorscale="Blues",
-            zmin=0,
-            zmax=100,
-            colorbar={"title": {"text": "% of true class"}},
+    try:
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
+        rule = find_rule(stored["rule"])
+        report = SegReport.of(
+            ConfusionMatrix.of(stored["confusion"], stored["num_ignored"]),
+            [row["name"] for row in stored["classes"]],
+            stored["protocol"],
+            rule,
+            stored["scene_ids"],
+            stored["split"],
         )
-    )
-    side = 320 + 34 * len(columns)
-    figure.update_layout(
-        title={
-            "text": f"{report.headline}<br><sub>{report.rule}, {report.mean_statement}; "
-            f"{report.num_scenes} scenes, {report.num_points:,} points</sub>"
-        },
-        xaxis={"title": {"text": "predicted"}, "tickangle": -45, "constrain": "domain"},
-        yaxis={"title": {"text": "true"}, "autorange": "reversed"},
-        width=side + 80,
-        height=side,
-        template="plotly_white",
-    )
-    return figure
+        parts = {
+            name: Part.of(part["group"], ConfusionMatrix.of(part["confusion"]), rule)
+            for name, part in stored["parts"].items()
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        missing = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"{path}: not a report of this version ({missing}); write it again with "
+            "`pointseg evaluate --out`"
+        ) from error
+    return report.with_parts(parts)
+
+
+def _scored(names: Sequence[str], scores: Scores, confusion: np.ndarray) -> dict[str, Any]:
+    rows = zip(names, scores.iou, scores.class_accuracy, confusion, strict=True)
+    return {
+        "mean_iou": _number(scores.mean_iou),
+        "num_classes_in_mean": scores.num_classes_in_mean,
+        "accuracy": _number(scores.accuracy),
+        "mean_accuracy": _number(scores.mean_accuracy),
+        "further": {name: _number(value) for name, value in scores.further.items()},
+        "num_points": int(confusion.sum()),
+        "classes": [
+            {
+                "name": name,
+                "iou": _number(iou),
+                "accuracy": _number(accuracy),
+                "num_points": int(row.sum()),
+            }
+            for name, iou, accuracy, row in rows
+        ],
+        "confusion": confusion.tolist(),
+    }
+
+
+def _frozen(counts: np.ndarray) -> np.ndarray:
+    copy = counts.copy()
+    copy.setflags(write=False)
+    return copy
 
 
 def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _shown(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "-"

@@ -11,7 +11,7 @@ from torch import nn
 from pointseg.evaluation.confusion import ConfusionMatrix
 from pointseg.evaluation.inference import predict_points
 from pointseg.evaluation.report import SegReport
-from pointseg.evaluation.rules import SCANNET_RULE, MetricRule
+from pointseg.evaluation.rules import MetricRule
 
 if TYPE_CHECKING:
     from pointseg.data import LabelMap, SegBatch
@@ -26,7 +26,9 @@ def evaluate_single_pass(
     batches: Iterable[SegBatch],
     label_map: LabelMap,
     on_scene: OnScene | None = None,
-    rule: MetricRule = SCANNET_RULE,
+    *,
+    rule: MetricRule,
+    split: str,
 ) -> SegReport:
     """Score ``model`` over ``batches``: one forward pass per scene, no augmentation, no voting.
 
@@ -45,7 +47,9 @@ def evaluate_single_pass(
         Called as ``on_scene(scene_id, predictions int16 [P], labels int64 [P] or None)`` after
         each scene, in order.
     rule
-        The benchmark's rule for absent classes and the mean.
+        The rule of the scenes' benchmark (`pointseg.evaluation.BENCHMARKS`).
+    split
+        What the scenes are called in the report.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def evaluate_single_pass(
                 on_scene(scene_id, pred, target)
     if not scene_ids:
         raise ValueError("there is no scene to evaluate: batches is empty")
-    return SegReport.of(confusion, label_map.names, PROTOCOL, rule, tuple(scene_ids))
+    return SegReport.of(confusion, label_map.names, PROTOCOL, rule, scene_ids, split)
 
 
 def _targets(batch: SegBatch) -> list[np.ndarray]:

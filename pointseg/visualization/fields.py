@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pointseg.evaluation.confusion import ConfusionMatrix
-from pointseg.evaluation.rules import SCANNET_RULE, MetricRule, Scores
+from pointseg.evaluation.rules import MetricRule, Scores
 from pointseg.visualization.colors import (
     CORRECT_COLOR,
     IGNORED_COLOR,
@@ -86,7 +86,7 @@ def scene_fields(
     predictions: np.ndarray | None = None,
     arrays: Mapping[str, np.ndarray] | None = None,
     floor_m: float = 0.0,
-    rule: MetricRule = SCANNET_RULE,
+    rule: MetricRule | None = None,
     choices: Mapping[str, StageChoice] | None = None,
 ) -> SceneFields:
     """The fields of a cloud: rgb, label, prediction, error, height, then ``arrays`` in order, then
@@ -95,6 +95,7 @@ def scene_fields(
     predictions: integer [P] train ids; numbers that are no class are shown as "none".
     arrays: [P] of any real dtype (booleans and integers of few values become categories), or
     uint8 [P, 3] colours. Raises ValueError or TypeError naming the array that does not fit.
+    rule: the benchmark's rule that predictions are scored by; without one there are no scores.
     choices: what each stage of a model chose; its fields are "<stage>/entry" and
     "<stage>/entropy".
     """
@@ -106,7 +107,7 @@ def scene_fields(
     predicted = None
     if predictions is not None:
         predicted = _class_ids(predictions, cloud, "predictions", label_map)
-    if labels is not None and predicted is not None:
+    if labels is not None and predicted is not None and rule is not None:
         matrix = ConfusionMatrix(label_map.num_classes)
         matrix.update(predicted, labels)
         scores = rule.score(matrix.counts)

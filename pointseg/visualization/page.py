@@ -24,6 +24,7 @@ from pointseg.visualization.thinning import Thinning, point_spacing_m, thin
 if TYPE_CHECKING:
     from pointseg.data import LabelMap, PointCloud
     from pointseg.evaluation.choices import StageChoice
+    from pointseg.evaluation.rules import MetricRule
 
 DEFAULT_MAX_POINTS = 200_000
 MAX_VIEWS = 3
@@ -53,6 +54,7 @@ def write_scene_page(
     views: Sequence[str] | None = None,
     overwrite: bool = False,
     choices: Mapping[str, StageChoice] | None = None,
+    rule: MetricRule | None = None,
 ) -> PageSummary:
     """Write a page that shows a scene from any side, coloured in several ways.
 
@@ -77,6 +79,9 @@ def write_scene_page(
         label and prediction, or what there is.
     choices
         What each stage of a model with codebook blocks chose (`evaluation.choice_files`).
+    rule
+        The rule of the scene's benchmark, by which predictions are scored; without one the page has
+        no scores.
 
     Raises
     ------
@@ -90,7 +95,7 @@ def write_scene_page(
     title = cloud.scene_id if title is None else title
     framing = frame(cloud.xyz_m)
     fields = scene_fields(
-        cloud, label_map, predictions, arrays, floor_m=framing.floor_m, choices=choices
+        cloud, label_map, predictions, arrays, floor_m=framing.floor_m, rule=rule, choices=choices
     )
     thinning = thin(cloud.xyz_m, max_points)
     text = _page(title, cloud, fields, thinning, framing, _checked_views(views, fields))

@@ -23,6 +23,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Options:
     monkeypatch.setattr(Options, "repeats", 1)
     monkeypatch.setattr(data, "QUICK_NUM_POINTS", 2000)
     monkeypatch.setattr(data, "EPOCHS", 2)
+    monkeypatch.setattr(data, "WORKERS", (0, 1))
+    monkeypatch.setattr(data, "FED_STEPS", 2)
     return Options(threads=1, quick=True)
 
 
@@ -39,7 +41,9 @@ def test_the_recipe_is_that_of_the_configuration() -> None:
 def test_every_part_has_a_row(tiny: Options) -> None:
     rows = list(suites.SUITES["data"].run(tiny))
     found = {row.case.removesuffix("_2k"): row for row in rows}
-    assert {*NAMES, "training_transform", "loader_0_workers"} <= found.keys()
+    loaders = {"loader_0_workers", "loader_1_workers", "step_of_50ms_1_workers"}
+    assert {*NAMES, *loaders, "training_transform"} <= found.keys()
+    assert found["step_of_50ms_1_workers"].ours >= 50
     parts = {f"{name}_2cm" for name in ("voxel_mean", "voxel_majority", "voxelize_cloud")}
     assert parts <= found.keys()
     assert all(row.ours > 0 for row in rows)
@@ -47,6 +51,7 @@ def test_every_part_has_a_row(tiny: Options) -> None:
     assert compared == {
         *{("voxelize_2cm_2k", "plain_torch"), ("voxelize_2cm_2k", "numpy")},
         ("elastic_distortion_2k", "scipy"),
+        ("training_transform_2k", "numpy+scipy"),
     }
     assert {row.other for row in rows if row.ratio is None} == {"-"}
 

@@ -149,6 +149,18 @@ def test_scale_flip_translation(seed: int) -> None:
     np.testing.assert_allclose(shift, shift[:1] + np.zeros_like(shift), atol=1e-5)
 
 
+@given(seed=seeds)
+def test_the_origin_stays_where_it_is_on_request(seed: int) -> None:
+    cloud = make_cloud(50)
+    turn = RandomRotation(max_tilt_deg=0, about="origin")
+    for moved in (apply(turn, cloud, seed), apply(RandomFlip(1.0, about="origin"), cloud, seed)):
+        np.testing.assert_allclose(
+            np.linalg.norm(moved.xyz_m, axis=1), np.linalg.norm(cloud.xyz_m, axis=1), rtol=1e-5
+        )
+        np.testing.assert_array_equal(moved.xyz_m[:, 2], cloud.xyz_m[:, 2])
+        assert not np.allclose(moved.xyz_m, cloud.xyz_m)
+
+
 def test_flips_are_drawn_per_axis() -> None:
     cloud = make_cloud(10)
     signs = {
@@ -337,6 +349,7 @@ def test_transforms_from_configuration() -> None:
             r"'random_flip': probability must be in \[0, 1\]",
         ),
         ({"name": "random_flip", "probability": "x"}, "'random_flip'"),
+        ({"name": "random_rotation", "about": "center"}, "about must be one of middle, origin"),
         ({"name": "random_scale", "low": -1}, "low <= high"),
         ({"name": "random_translation", "max_shift_m": [1]}, "three lengths"),
         ({"name": "elastic_distortion", "steps": [[0, 1]]}, "granularity_m > 0"),

@@ -22,6 +22,7 @@ from pointseg.engine.run_directory import RunDirectory
 from pointseg.engine.schedules import ScheduleConfig
 from pointseg.engine.step_numbers import DivergenceCheck, TrainingDiverged
 from pointseg.engine.trainer import TrainConfig, Trainer
+from pointseg.evaluation import NUSCENES_RULE, SCANNET_RULE
 from tests.engine.runs import metrics
 
 NUM_SCENES = 4
@@ -115,7 +116,16 @@ class MakeTrainer:
         self.folder = folder
         self.count = 0
 
-    def __call__(self, model=None, evaluate=False, loss=None, lr=1.0, schedule=None, **options):
+    def __call__(
+        self,
+        model=None,
+        evaluate=False,
+        loss=None,
+        lr=1.0,
+        schedule=None,
+        rule=SCANNET_RULE,
+        **options,
+    ):
         self.count += 1
         run = RunDirectory(self.folder / str(self.count))
         label_map = pack_label_map(SCANNET20)
@@ -132,6 +142,8 @@ class MakeTrainer:
             train_batches=lambda position: stream(config.batch_size, position),
             num_scenes=NUM_SCENES,
             val_batches=[collate([scene(i)]) for i in range(2)] if evaluate else None,
+            val_split="val",
+            rule=rule,
             label_map=SCANNET20,
             origin=Checkpoint(model={}, config={}, label_map=label_map, in_channels=3),
             log=log,
@@ -301,6 +313,14 @@ def test_evaluation_checkpoints_and_the_end(make_trainer):
     assert result.best_metric == best
     assert result.report is not None and result.report.mean_iou == rows[-1]["mean_iou"]
     assert sorted(p.name for p in trainer.log.run.checkpoints.iterdir()) == ["best.pt", "last.pt"]
+
+
+def test_evaluation_is_by_the_rule_that_is_given(make_trainer):
+    trainer = make_trainer(evaluate=True, steps=1, rule=NUSCENES_RULE)
+    result = run(trainer)
+    assert (result.report.rule, result.report.split) == (NUSCENES_RULE.name, "val")
+    validation = [r for r in metrics(trainer.log.run.path) if r["kind"] == "validation"]
+    assert validation[0]["fwIoU"] == result.report.scores.further["fwIoU"]
 
 
 def test_a_finished_run_does_nothing_more(make_trainer):

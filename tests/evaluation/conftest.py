@@ -27,7 +27,11 @@ MINKUNET = {"name": "minkunet", "depths": [1] * 8, "widths": [6] * 8}
 
 
 def write_checkpoint(
-    path: Path, root: Path, features: list[str], model: dict[str, Any] | None = None
+    path: Path,
+    root: Path,
+    features: list[str],
+    model: dict[str, Any] | None = None,
+    **data: Any,
 ) -> Path:
     """A network with random weights: its labels are wrong, and the same every time."""
     config = configuration.from_dict(
@@ -39,6 +43,7 @@ def write_checkpoint(
                 "root": str(root),
                 "voxel_size_m": 0.1,
                 "features": features,
+                **data,
             },
             "model": model or MINKUNET,
             "train": {"steps": 1},

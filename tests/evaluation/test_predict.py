@@ -11,7 +11,10 @@ from plyfile import PlyData, PlyElement
 
 from pointseg.cli import predict
 from pointseg.data import SCANNET20, PointCloud, ScanNetReader
+from pointseg.data.semantickitti import SemanticKITTIReader
+from pointseg.experiment import load_trained
 
+from ..data.drives import write_drive
 from ..helpers.scenes import VAL_IDS
 from .conftest import write_checkpoint
 
@@ -182,6 +185,16 @@ def test_two_suffixes_are_both_left_out_of_the_names(tmp_path, small_root):
     assert run(checkpoint, tmp_path / "sweep.pcd.bin", tmp_path / "out", "--no-page") == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"sweep.npy", "sweep.txt", "sweep.ply"}
+
+
+def test_a_lidar_scan_is_labelled_as_in_its_data_set(tmp_path, small_root):
+    features = ["xyz", "intensity", "range", "sweep"]
+    checkpoint = write_checkpoint(tmp_path / "lidar.pt", small_root, features)
+    scan = write_drive(tmp_path, num_scans=1) / "velodyne" / "000000.bin"
+    assert run(checkpoint, scan, tmp_path / "out", "--no-page") == 0
+    cloud = SemanticKITTIReader(tmp_path).read_scene("00_000000")
+    expected = predict.label_cloud(load_trained(checkpoint), cloud, 1000, 8)
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / "000000.npy"), expected)
 
 
 def test_inputs_are_safe(tmp_path, checkpoint, scene, capsys):

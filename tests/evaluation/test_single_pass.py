@@ -14,6 +14,8 @@ from torch import nn
 
 from pointseg.data import LabelMap, collate
 from pointseg.evaluation import (
+    NUSCENES_RULE,
+    S3DIS_RULE,
     SCANNET_RULE,
     ConfusionMatrix,
     SegReport,
@@ -30,6 +32,7 @@ from .stand_ins import LargestFeature, voxel_scene
 LABELS = LabelMap(
     "toy", ("wall", "floor", "chair", "lamp"), (1, 2, 5, 35), np.zeros((4, 3), np.uint8)
 )
+VAL = {"rule": SCANNET_RULE, "split": "val"}
 
 
 def batches():
@@ -72,7 +75,7 @@ def test_report_equals_sets_of_all_points():
     scenes, loader = batches()
     seen = []
     report = evaluate_single_pass(
-        LargestFeature(), loader, LABELS, on_scene=lambda *scene: seen.append(scene)
+        LargestFeature(), loader, LABELS, on_scene=lambda *scene: seen.append(scene), **VAL
     )
     pred, target = [], []
     for scene in scenes:
@@ -95,20 +98,20 @@ def test_report_equals_sets_of_all_points():
 
 def test_how_scenes_are_batched_does_not_matter():
     scenes, loader = batches()
-    apart = evaluate_single_pass(LargestFeature(), [collate([s]) for s in scenes], LABELS)
-    together = evaluate_single_pass(LargestFeature(), loader, LABELS)
+    apart = evaluate_single_pass(LargestFeature(), [collate([s]) for s in scenes], LABELS, **VAL)
+    together = evaluate_single_pass(LargestFeature(), loader, LABELS, **VAL)
     np.testing.assert_array_equal(apart.confusion, together.confusion)
 
 
 def test_what_cannot_be_scored_is_refused():
     scenes, loader = batches()
     with pytest.raises(ValueError, match="scene0 comes twice"):
-        evaluate_single_pass(LargestFeature(), [loader[0], loader[0]], LABELS)
+        evaluate_single_pass(LargestFeature(), [loader[0], loader[0]], LABELS, **VAL)
     with pytest.raises(ValueError, match="no scene"):
-        evaluate_single_pass(LargestFeature(), [], LABELS)
+        evaluate_single_pass(LargestFeature(), [], LABELS, **VAL)
     blind = collate([dataclasses.replace(scenes[0], point_labels=None)])
     with pytest.raises(ValueError, match="no labels to score against in scene0"):
-        evaluate_single_pass(LargestFeature(), [blind], LABELS)
+        evaluate_single_pass(LargestFeature(), [blind], LABELS, **VAL)
 
 
 # --- the report's forms ------------------------------------------------------------------------
@@ -118,12 +121,27 @@ def test_what_cannot_be_scored_is_refused():
 def report():
     matrix = ConfusionMatrix(4)
     matrix.update(np.array([0, 0, 1, 2, 9, 1]), np.array([0, 0, 0, 1, 1, -1]))
-    return SegReport.of(matrix, LABELS.names, "single pass, raw points", SCANNET_RULE, ["a", "b"])
+    return SegReport.of(
+        matrix, LABELS.names, "single pass, raw points", SCANNET_RULE, ["a", "b"], "val"
+    )
 
 
 def test_the_mean_says_what_it_averages(report):
     assert report.mean_statement == "mean over 3 of 4 classes (absent: lamp)"
     np.testing.assert_allclose(report.iou, [2 / 3, 0, 0, math.nan], rtol=1e-15)
+    matrix = ConfusionMatrix.of(report.confusion)
+    counted = SegReport.of(matrix, LABELS.names, "", S3DIS_RULE, ["a"], "val")
+    assert counted.mean_statement == "mean over 4 of 4 classes (absent, counted as 0: lamp)"
+
+
+def test_further_numbers_are_in_table_and_json(tmp_path):
+    matrix = ConfusionMatrix(4)
+    matrix.update(np.array([0, 0, 1]), np.array([0, 0, 0]))
+    report = SegReport.of(matrix, LABELS.names, "", NUSCENES_RULE, ["a"], "val")
+    assert report.to_dict()["further"] == {"fwIoU": pytest.approx(2 / 3)}
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(report.table())
+    assert "fwIoU" in console.export_text()
 
 
 def test_json_holds_everything_and_nan_as_null(report, tmp_path):
@@ -132,7 +150,7 @@ def test_json_holds_everything_and_nan_as_null(report, tmp_path):
     stored = json.loads(path.read_text())
     assert stored["checkpoint"] == "best.pt"
     assert stored["protocol"] == "single pass, raw points"
-    assert stored["rule"] == "ScanNet official"
+    assert (stored["rule"], stored["split"], stored["num_scenes"]) == ("ScanNet official", "val", 2)
     assert stored["num_classes_in_mean"] == 3
     assert stored["classes"][3] == {"name": "lamp", "iou": None, "accuracy": None, "num_points": 0}
     assert stored["confusion"] == report.confusion.tolist()
@@ -150,6 +168,7 @@ def test_table_names_protocol_rule_and_mean(report):
     for part in (
         "single pass, raw points",
         "ScanNet official",
+        "split val: 2 scenes",
         "mean over 3 of 4",
         "0.667",
         "lamp",

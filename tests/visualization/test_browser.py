@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pointseg.evaluation import SCANNET_RULE
 from pointseg.visualization import write_scene_page
 from pointseg.visualization.colors import (
     CORRECT_COLOR,
@@ -128,6 +129,7 @@ def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         arrays,
         max_points=6000,
         choices=some_choices(cloud),
+        rule=SCANNET_RULE,
     )
     return path
 

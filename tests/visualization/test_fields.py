@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pointseg.evaluation import S3DIS_RULE, SCANNET_RULE
 from pointseg.visualization.colors import (
     category_colors,
     hex_rgb,
@@ -45,7 +46,7 @@ def test_fields_are_what_the_cloud_allows() -> None:
 def test_counts_and_iou_are_of_all_points() -> None:
     cloud = room()
     predictions = flawed_predictions(cloud)
-    fields = scene_fields(cloud, LABEL_MAP, predictions)
+    fields = scene_fields(cloud, LABEL_MAP, predictions, rule=SCANNET_RULE)
     label, prediction = by_key(fields, "label"), by_key(fields, "prediction")
     table = (cloud.labels == TABLE).sum()
     missed = ((cloud.labels == TABLE) & (predictions == FLOOR)).sum()
@@ -60,6 +61,10 @@ def test_counts_and_iou_are_of_all_points() -> None:
     assert fields.scores is not None
     ious = [1.0, floor / (floor + missed), (table - missed) / table]
     assert fields.scores.mean_iou == pytest.approx(np.mean(ious))
+    other = scene_fields(cloud, LABEL_MAP, predictions, rule=S3DIS_RULE)
+    assert other.scores.mean_iou == pytest.approx(sum(ious) / LABEL_MAP.num_classes)
+    unscored = scene_fields(cloud, LABEL_MAP, predictions)
+    assert unscored.scores is None and unscored.keys == fields.keys
 
 
 def test_error_has_three_kinds() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pointseg.cli.visualize import main
+from pointseg.evaluation import SCANNET_RULE
 from pointseg.evaluation.choice_files import write_choices
 from pointseg.visualization import write_index_page, write_scene_page
 from pointseg.visualization.payload import pack_arrays, quantise
@@ -133,7 +134,11 @@ def test_index_links_pages(tmp_path: Path) -> None:
     pages = [
         write_scene_page(tmp_path / "pages" / "a b.html", cloud, LABEL_MAP, title="<a>"),
         write_scene_page(
-            tmp_path / "pages" / "c.html", cloud, LABEL_MAP, flawed_predictions(cloud)
+            tmp_path / "pages" / "c.html",
+            cloud,
+            LABEL_MAP,
+            flawed_predictions(cloud),
+            rule=SCANNET_RULE,
         ),
     ]
     text = write_index_page(tmp_path / "index.html", pages).read_text(encoding="utf-8")
@@ -228,7 +233,7 @@ def test_command_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixtu
         ([path, "--out", page, "--array", f"a={tmp_path}/short.npy"], "array 'a'"),
         ([path, "--out", page, "--scene", "x"], "either files, or"),
         ([path, path, "--out", page], "one stem"),
-        (["--root", str(tmp_path), "--scene", "x", "--out", page], "no scene 'x'"),
+        (["--root", str(tmp_path), "--scene", "x", "--out", page], "neither raw scenes"),
     ):
         assert main(arguments) == 2, arguments
         assert problem in capsys.readouterr().err

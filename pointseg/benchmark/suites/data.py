@@ -1,9 +1,12 @@
-"""From the arrays of a scene to voxels: every transform of the ScanNet recipe, one thread."""
+"""From the arrays of a scene to voxels: every transform of the ScanNet recipe, one thread; and
+batches from worker processes.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -54,6 +57,9 @@ RECIPE: tuple[dict[str, Any], ...] = (
 )
 EPOCHS = 8  # whose mean the whole transform is: dropout and contrast come in a fifth of them
 NUM_SCENES = 4  # of the loader
+BATCH_SIZE = 2
+WORKERS = (0, 1, 2, 4)
+STEP_S, FED_STEPS = 0.05, 20  # a training step on a device that leaves the processor alone
 CELL_M = 0.5  # edge of the pieces of one label
 
 
@@ -86,9 +92,34 @@ def recipe_rows(options: Options, cloud: PointCloud) -> Iterator[Row]:
             dataset.set_epoch(epoch)
             dataset[0]
 
+    def usual_epochs() -> None:
+        for epoch in range(EPOCHS):
+            usual_scene(cloud, np.random.default_rng([0, epoch, 0]))
+
     ms = median_ms(epochs, options.repeats) / EPOCHS
-    yield Row.alone("data", f"training_transform_{size}", "ms", ms)
-    yield loader_row(options, cloud, f"loader_0_workers_{size}")
+    case = f"training_transform_{size}"
+    try:
+        usual_ms = median_ms(usual_epochs, options.repeats) / EPOCHS
+        yield Row.compare("data", case, "ms", ms, "numpy+scipy", usual_ms)
+    except ImportError:
+        yield Row.alone("data", case, "ms", ms)
+    yield from loader_rows(options, cloud)
+
+
+def usual_scene(cloud: PointCloud, rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    """Coordinates, features and labels of the recipe's voxels as research code gets them: elastic
+    distortion by scipy, voxels by ``np.unique``, of which each takes its first point.
+    """
+    for transform in build_transforms(RECIPE):
+        if not isinstance(transform, ElasticDistortion):
+            cloud = transform(cloud, rng)
+        elif rng.random() < transform.probability:
+            moved = scipy_elastic(cloud.xyz_m, transform.steps, rng)
+            cloud = cloud.replace(xyz_m=moved.astype(np.float32))
+    cells = np.floor(cloud.xyz_m / np.float32(VOXEL_SIZE_M)).astype(np.int32)
+    coords, first, inverse = np.unique(cells, axis=0, return_index=True, return_inverse=True)
+    assert cloud.labels is not None
+    return coords, point_features(cloud, FEATURES)[first], cloud.labels[first], inverse
 
 
 def elastic_row(options: Options, cloud: PointCloud, case: str) -> Row:
@@ -176,9 +207,12 @@ def numpy_voxels(xyz: Tensor, voxel_size_m: float) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(coords), torch.from_numpy(inverse.reshape(-1))
 
 
-def loader_row(options: Options, cloud: PointCloud, case: str) -> Row:
-    """Scenes a second, read from memory maps, transformed, voxelized and batched by two."""
+def loader_rows(options: Options, cloud: PointCloud) -> Iterator[Row]:
+    """Scenes a second, read from memory maps, transformed, voxelized and batched by two; and how
+    long a step of 50 ms takes with the wait for its batch.
+    """
     names = tuple(f"scene{index:04d}_00" for index in range(NUM_SCENES))
+    size = points_name(cloud)
     with tempfile.TemporaryDirectory() as folder:
         cache = SceneCache(Path(folder))
         for name in names:
@@ -189,10 +223,29 @@ def loader_row(options: Options, cloud: PointCloud, case: str) -> Row:
             FEATURES,
             build_transforms(RECIPE),
         )
-        batches = iter(training_loader(dataset, 2, seed=0, position=0, num_workers=0))
-        # All scenes twice a call: every one is read once before the clock runs.
-        ms = median_ms(lambda: [next(batches) for _ in range(NUM_SCENES)], options.repeats)
-    return Row.alone("data", case, "scenes/s", 2e3 * NUM_SCENES / ms)
+        for workers in WORKERS:
+            batches = iter(training_loader(dataset, BATCH_SIZE, 0, 0, workers))
+            # More than the workers fetch ahead, so that what was there at the start counts little.
+            num_batches = NUM_SCENES * max(1, workers)
+            take = partial(_take, batches, num_batches)
+            ms = median_ms(take, options.repeats)
+            rate = 1e3 * num_batches * BATCH_SIZE / ms
+            yield Row.alone("data", f"loader_{workers}_workers_{size}", "scenes/s", rate)
+        ms = _fed_step_ms(batches)
+    yield Row.alone("data", f"step_of_50ms_{workers}_workers_{size}", "ms", ms)
+
+
+def _take(batches: Iterator[Any], count: int) -> None:
+    for _ in range(count):
+        next(batches)
+
+
+def _fed_step_ms(batches: Iterator[Any]) -> float:
+    start = time.perf_counter()
+    for _ in range(FED_STEPS):
+        next(batches)
+        time.sleep(STEP_S)
+    return 1e3 * (time.perf_counter() - start) / FED_STEPS
 
 
 def scene_cloud(num_points: int, seed: int = 0) -> PointCloud:

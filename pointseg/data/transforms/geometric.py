@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,16 @@ from pointseg.data.transforms.base import (
 )
 from pointseg.data.types import PointCloud
 
+Pivot = Literal["middle", "origin"]
+"""What stays in place: the middle of the bounding box, or the origin of the coordinates. For scans
+in the sensor's frame the origin keeps every distance from the sensor.
+"""
+
+
+def _check_pivot(about: str) -> None:
+    if about not in get_args(Pivot):
+        raise ValueError(f"about must be one of {', '.join(get_args(Pivot))}, got {about!r}")
+
 
 def _center(xyz: NDArray[np.float32]) -> NDArray[np.float32]:
     """Middle of the bounding box, float32 [3]."""
@@ -24,15 +35,16 @@ def _center(xyz: NDArray[np.float32]) -> NDArray[np.float32]:
     return center
 
 
-def _transform_linearly(cloud: PointCloud, matrix: NDArray[np.float64]) -> PointCloud:
-    """Apply an orthogonal matrix (on column vectors) about the middle; normals turn along."""
+def _transform_linearly(cloud: PointCloud, matrix: NDArray[np.float64], about: Pivot) -> PointCloud:
+    """Apply an orthogonal matrix (on column vectors) about a pivot; normals turn along."""
     # Row vectors, hence the transpose; contiguous, which the product is far faster for.
     rows = np.ascontiguousarray(matrix.T, dtype=np.float32)
-    center = _center(cloud.xyz_m)
     xyz = cloud.xyz_m @ rows
-    shift = center - center @ rows
-    for axis in range(3):
-        xyz[:, axis] += shift[axis]
+    if about == "middle":
+        center = _center(cloud.xyz_m)
+        shift = center - center @ rows
+        for axis in range(3):
+            xyz[:, axis] += shift[axis]
     return cloud.replace(xyz_m=xyz, normal=None if cloud.normal is None else cloud.normal @ rows)
 
 
@@ -48,7 +60,7 @@ def rotation_matrix(x_rad: float, y_rad: float, z_rad: float) -> NDArray[np.floa
 @register("random_rotation")
 @dataclass(frozen=True)
 class RandomRotation:
-    """Rotate about the middle of the bounding box: any yaw, and a small tilt about x and y.
+    """Rotate about a pivot: any yaw, and a small tilt about x and y.
 
     Angles are uniform in ``[-max, max]``, in degrees; the tilt's default is pi / 64.
     """
@@ -56,8 +68,10 @@ class RandomRotation:
     max_yaw_deg: float = 180.0
     max_tilt_deg: float = 180.0 / 64
     probability: float = 1.0
+    about: Pivot = "middle"
 
     def __post_init__(self) -> None:
+        _check_pivot(self.about)
         check_probability(self.probability)
         check_non_negative(max_yaw_deg=self.max_yaw_deg, max_tilt_deg=self.max_tilt_deg)
 
@@ -67,7 +81,7 @@ class RandomRotation:
         x, y, z = np.deg2rad((self.max_tilt_deg, self.max_tilt_deg, self.max_yaw_deg)) * (
             rng.uniform(-1, 1, size=3)
         )
-        return _transform_linearly(cloud, rotation_matrix(x, y, z))
+        return _transform_linearly(cloud, rotation_matrix(x, y, z), self.about)
 
 
 @register("random_scale")
@@ -89,18 +103,21 @@ class RandomScale:
 @register("random_flip")
 @dataclass(frozen=True)
 class RandomFlip:
-    """Mirror x and y, each with the given probability, about the middle of the bounding box."""
+    """Mirror x and y, each with the given probability, about a pivot."""
 
     probability: float = 0.5
+    about: Pivot = "middle"
 
     def __post_init__(self) -> None:
+        _check_pivot(self.about)
         check_probability(self.probability)
 
     def __call__(self, cloud: PointCloud, rng: np.random.Generator) -> PointCloud:
         flipped = rng.random(2) < self.probability
         if not flipped.any() or cloud.num_points == 0:
             return cloud
-        return _transform_linearly(cloud, np.diag([*np.where(flipped, -1.0, 1.0), 1.0]))
+        mirror = np.diag([*np.where(flipped, -1.0, 1.0), 1.0])
+        return _transform_linearly(cloud, mirror, self.about)
 
 
 @register("random_translation")

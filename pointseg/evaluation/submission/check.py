@@ -23,7 +23,7 @@ from pointseg.evaluation.submission.formats import ExtraFile, SubmissionFormat, 
 from pointseg.evaluation.submission.members import Member, Members, open_members, shown
 from pointseg.evaluation.submission.names import NameAdvice, wrapping_folder
 
-_COMPANIONS = (".npy", ".ply", ".html", CHOICES_SUFFIX)
+_COMPANIONS = (".npy", ".npz", ".ply", ".html")
 # A label takes a few bytes; a file of far more is not read at all, so that none fills the memory.
 _MAX_BYTES_PER_POINT = 64
 _MAX_POINTS = 10_000_000  # where the number of points is unknown
@@ -171,12 +171,11 @@ class _Check:
             else:
                 self._report(file.name, [f"{what}; remove it (zip -d)"])
             return True
-        suffix = next((s for s in _COMPANIONS if file.name.endswith(s)), "")
-        scene_id = file.name.removesuffix(suffix)
-        if not (on_disk and suffix and scene_id in self.num_points):
+        scene_id = file.name.partition(".")[0]
+        if not (on_disk and file.name.endswith(_COMPANIONS) and scene_id in self.num_points):
             return False
         self.notes["other forms of these labels: not for the zip"].append(file.name)
-        if suffix == CHOICES_SUFFIX:
+        if file.name == f"{scene_id}{CHOICES_SUFFIX}":
             self.problems += _choice_problems(file, self.num_points[scene_id])
         return True
 

@@ -79,4 +79,5 @@ def score_submission(
                 "points"
             )
         confusion.update(submission_format.train_ids(raw_ids, scenes.label_map), cloud.labels)
-    return SegReport.of(confusion, scenes.label_map.names, SUBMITTED, rule, scenes.scene_ids)
+    names = scenes.label_map.names
+    return SegReport.of(confusion, names, SUBMITTED, rule, scenes.scene_ids, split)
