@@ -105,11 +105,14 @@ def test_a_models_labels_are_zipped_checked_and_scored(checkpoint, small_root, t
     check = ["--check", str(path), "--root", str(small_root), "--score"]
     assert export_preds.main([*check, "--out", str(tmp_path / "scores")]) == 0
     scored = json.loads((tmp_path / "scores" / "evaluation.json").read_text())
+    assert scored["submission"] == str(path)
+    assert (scored["scene_ids"], scored["split"]) == (list(VAL_IDS), "val")
     assert (tmp_path / "scores" / "confusion.html").is_file()
-    assert evaluate.main(["--checkpoint", str(checkpoint), "--out", str(tmp_path / "e")]) == 0
-    evaluated = json.loads((tmp_path / "e" / "evaluation.json").read_text())
-    assert scored["confusion"] == evaluated["confusion"]
-    assert scored["mean_iou"] == evaluated["mean_iou"]
+    headline = capsys.readouterr().out.splitlines()[-1]
+    assert headline == f"mIoU {scored['mean_iou']:.3f} (submitted labels, raw points)"
+    assert evaluate.main(["--checkpoint", str(checkpoint)]) == 0
+    evaluated = capsys.readouterr().out.splitlines()[-1]
+    assert evaluated.split("(")[0] == headline.split("(")[0]
     assert export_preds.main([*argv, "--overwrite"]) == 0  # without --out nothing else is written
     assert export_preds.main(argv) == 2
     assert "--overwrite" in capsys.readouterr().err

@@ -22,6 +22,7 @@ _UNIX = 3
 
 class _Sink(Protocol):
     def put(self, name: str, data: bytes) -> None: ...
+    def put_folder(self, name: str) -> None: ...
 
 
 class SubmissionWriter:
@@ -115,7 +116,7 @@ def written_submission(
     extras = _extra_contents(submission_format, split, extra_files or {})
     whole = written_whole(path, overwrite) if is_zip else folder_written_whole(path)
     with whole as temporary, _opened(temporary, is_zip) as sink:
-        if isinstance(sink, _ZipSink) and submission_format.folder_entries:
+        if submission_format.folder_entries:
             for folder in folders_of(members):
                 sink.put_folder(folder)
         for name, data in extras.items():
@@ -166,6 +167,9 @@ class _FolderSink:
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+
+    def put_folder(self, name: str) -> None:
+        (self._folder / name).mkdir()
 
 
 class _ZipSink:
