@@ -16,8 +16,8 @@ from pointseg.config import ConfigError
 from pointseg.data import (
     LabelMap,
     SceneDataset,
+    SceneTransform,
     SegBatch,
-    Transform,
     build_transforms,
     find_spec,
     num_channels,
@@ -80,7 +80,7 @@ def check_config(config: ExperimentConfig, source: str) -> None:
         raise ConfigError(f"{source}: {section}: {error}") from error
 
 
-def _build_transforms(config: ExperimentConfig) -> tuple[Transform, ...]:
+def _build_transforms(config: ExperimentConfig) -> tuple[SceneTransform, ...]:
     return build_transforms([configuration.to_dict(named) for named in config.data.transforms])
 
 

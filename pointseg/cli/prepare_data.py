@@ -89,7 +89,7 @@ def _prepare(args: argparse.Namespace) -> int:
     report = prepare(
         reader,
         present_scenes(reader, args.split, spec.layout, args.require_all),
-        args.out,
+        args.out if args.out is not None else root / spec.prepared_in,
         dataset=args.dataset,
         splits=split_lists(reader, spec),
         workers=args.workers,

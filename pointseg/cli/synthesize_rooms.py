@@ -1,7 +1,9 @@
-"""Generate synthetic rooms, scanned by ray casting, in ScanNet's on-disk format.
+"""Generate synthetic rooms, scanned by ray casting, in ScanNet's or S3DIS's on-disk format.
 
-The folder holds `scans/`, `meta/` with split lists and label table, and is read like ScanNet
-itself. Rooms that are there already are kept, so an interrupted run goes on where it stopped.
+The folder is read like the data set itself. For ScanNet it holds homes, in `scans/`, and `meta/`
+with split lists and label table; for S3DIS rooms of an office building in six areas, of which the
+fifth is for validation. Rooms that are there already are kept, so an interrupted run goes on where
+it stopped.
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pointseg.cli import run_main
-from pointseg.data.synthetic import RoomSet, synthesize_rooms
+from pointseg.data.synthetic import FORMATS, RoomSet, synthesize_rooms
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--format", choices=tuple(FORMATS), default="scannet", help="layout (default: scannet)"
+    )
     parser.add_argument("--train", type=int, default=200, help="training rooms (default: 200)")
     parser.add_argument("--val", type=int, default=24, help="validation rooms (default: 24)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the whole set (default: 0)")
@@ -28,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    rooms = RoomSet(train=args.train, val=args.val, seed=args.seed)
+    form = FORMATS[args.format]
+    rooms = RoomSet(train=args.train, val=args.val, seed=args.seed, settings=form.settings)
     columns = (
         TextColumn("rooms"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
@@ -39,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
             rooms,
             workers=args.workers,
             on_room=lambda done, _: progress.update(task, completed=done),
+            form=form,
         )
         progress.update(task, completed=len(rooms.indices()))
     kept = len(rooms.indices()) - made

@@ -21,7 +21,14 @@ from pointseg.data.registry import (
     split_lists,
 )
 from pointseg.data.scannet import ScanNetReader, ScanNetSettings
-from pointseg.data.transforms import TRANSFORMS, Transform, build_transform, build_transforms
+from pointseg.data.transforms import (
+    TRANSFORMS,
+    MixingTransform,
+    SceneTransform,
+    Transform,
+    build_transform,
+    build_transforms,
+)
 from pointseg.data.types import PointCloud, SceneSource, VoxelScene
 from pointseg.data.voxelization import (
     FEATURES,
@@ -41,6 +48,7 @@ __all__ = [
     "DatasetSpec",
     "LabelMap",
     "MissingFeatureError",
+    "MixingTransform",
     "PointCloud",
     "PrepareReport",
     "PreparedReader",
@@ -50,6 +58,7 @@ __all__ = [
     "SceneDataset",
     "SceneReader",
     "SceneSource",
+    "SceneTransform",
     "Scenes",
     "SegBatch",
     "Transform",

@@ -54,18 +54,19 @@ class SceneReader(Protocol):
 class DatasetSpec:
     """A dataset that can be opened by name.
 
-    reader     makes the reader of a root
-    settings   frozen dataclass of the reader's settings, all with defaults: ``data.options``
-    label_map  its classes
-    splits     names of its splits; ``a+b`` joins two
-    benchmark  whose rule scores it and whose submissions it takes: a key of
-               ``pointseg.evaluation.BENCHMARKS``
-    marks      glob patterns below a root, one of which is there where it holds raw scenes
-    layout     of a root, for errors
-    remedy     how to get the data, for errors; empty: by download
-    prepared   whether scenes are parsed once and stored as arrays, or read from their files each
-               time, which are as fast
-    expected   scenes of each split in the complete release, for checks
+    reader       makes the reader of a root
+    settings     frozen dataclass of the reader's settings, all with defaults: ``data.options``
+    label_map    its classes
+    splits       names of its splits; ``a+b`` joins two
+    benchmark    whose rule scores it and whose submissions it takes: a key of
+                 ``pointseg.evaluation.BENCHMARKS``
+    marks        glob patterns below a root, one of which is there where it holds raw scenes
+    layout       of a root, for errors
+    remedy       how to get the data, for errors; empty: by download
+    prepared     whether scenes are parsed once and stored as arrays, or read from their files each
+                 time, which are as fast
+    prepared_in  folder of the root for those arrays; datasets of the same files have one each
+    expected     scenes of each split in the complete release, for checks
     """
 
     reader: Callable[[Path, Any], SceneReader]
@@ -77,6 +78,7 @@ class DatasetSpec:
     layout: str
     remedy: str = ""
     prepared: bool = True
+    prepared_in: str = "prepared"
     expected: Mapping[str, int] | None = None
 
     def is_raw(self, root: Path) -> bool:

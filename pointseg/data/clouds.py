@@ -46,7 +46,8 @@ def read_cloud(
     pcd       ascii, binary, binary_compressed
     npy       [P, 3] xyz, [P, 4] with intensity, [P, 6] with RGB, [P, 9] with RGB and normals; or a
               structured array with named fields
-    bin       float32 x, y, z, intensity (KITTI); ``.pcd.bin`` has a fifth column (nuScenes)
+    bin       float32 x, y, z, intensity (KITTI); ``.pcd.bin`` has a fifth column, and intensities
+              0..255, which become 0..1 (nuScenes)
     txt, xyz  (also csv, asc, pts) columns as named by a header, else as for npy
 
     Colours may be 8 or 16 bit integers or floats in 0..1 or 0..255. Further scalar columns become
@@ -165,9 +166,12 @@ def _read_npy(path: Path) -> _Read:
 
 def _read_bin(path: Path) -> _Read:
     names = ["x", "y", "z", "intensity"]
-    if path.name.lower().endswith(".pcd.bin"):
+    nuscenes = path.name.lower().endswith(".pcd.bin")
+    if nuscenes:
         names.append("ring")
     array = read_point_rows(path, names, _AGAIN)
+    if nuscenes:
+        array[:, 3] /= 255  # as the reader of that dataset has it
     return {name: array[:, i] for i, name in enumerate(names)}, None
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from pointseg.data.labels import LabelMap
-from pointseg.data.transforms import Transform
+from pointseg.data.transforms import MixingTransform, SceneTransform
 from pointseg.data.types import PointCloud, SceneSource, VoxelScene
 from pointseg.data.voxelization import check_features, num_channels, voxelize_cloud
 
@@ -18,7 +18,9 @@ class SceneDataset(Dataset[VoxelScene]):
     """Scenes, transformed and voxelized.
 
     What comes out for a scene is a function of (seed, epoch, index) alone: neither the number of
-    worker processes nor the order of access changes a bit of it.
+    worker processes nor the order of access changes a bit of it. Where a transform mixes in another
+    scene, that is any of the others, drawn uniformly, after the transforms that come before and do
+    not mix.
 
     clouds        a sequence of clouds; one with ``scene_ids`` and ``label_map`` of its own (such as
                   :class:`Scenes`) is read a scene at a time
@@ -33,7 +35,7 @@ class SceneDataset(Dataset[VoxelScene]):
         clouds: SceneSource | Sequence[PointCloud],
         voxel_size_m: float,
         features: Sequence[str] = ("color", "normal"),
-        transforms: Sequence[Transform] = (),
+        transforms: Sequence[SceneTransform] = (),
         seed: int = 0,
         label_map: LabelMap | None = None,
     ) -> None:
@@ -44,7 +46,6 @@ class SceneDataset(Dataset[VoxelScene]):
         self._clouds = clouds
         self.voxel_size_m = float(voxel_size_m)
         self.features = check_features(features)
-        self.transforms = tuple(transforms)
         self.seed = seed
         ids = getattr(clouds, "scene_ids", None)
         if ids is None:
@@ -54,6 +55,15 @@ class SceneDataset(Dataset[VoxelScene]):
         if found is None:
             raise ValueError("label_map must be given where clouds has none of its own")
         self.label_map: LabelMap = found
+        self.transforms = tuple(
+            t.with_classes(found) if isinstance(t, MixingTransform) else t for t in transforms
+        )
+        mixes = any(isinstance(t, MixingTransform) for t in self.transforms)
+        if mixes and len(clouds) < 2:
+            raise ValueError(
+                f"mixing needs two scenes, but there is {len(clouds)}; add scenes, or take the "
+                "mixing transforms out of data.transforms"
+            )
         # Shared memory, so that worker processes that live on see the epoch change.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -85,8 +95,20 @@ class SceneDataset(Dataset[VoxelScene]):
             raise IndexError(f"scene index must be in [0, {len(self)}), got {index}")
         cloud = self._clouds[index]
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        for transform in self.transforms:
-            cloud = transform(cloud, rng)
+        for position, transform in enumerate(self.transforms):
+            if not isinstance(transform, MixingTransform):
+                cloud = transform(cloud, rng)
+            elif transform.applies(rng):
+                cloud = transform.mix(cloud, self._partner(index, position, rng), rng)
+        return cloud
+
+    def _partner(self, index: int, position: int, rng: np.random.Generator) -> PointCloud:
+        """Another scene, for the mixing transform at ``position``; it is not mixed itself."""
+        other = int(rng.integers(len(self) - 1))
+        cloud = self._clouds[other + (other >= index)]
+        for transform in self.transforms[:position]:
+            if not isinstance(transform, MixingTransform):
+                cloud = transform(cloud, rng)
         return cloud
 
     def __getitem__(self, index: int) -> VoxelScene:

@@ -167,7 +167,7 @@ def examine(
     scenes.sort(key=lambda scene: order[scene.scene_id])
     splits, split_problems, split_notes = _examine_splits(spec, reader)
     notes = [*split_notes, *_duplicates(scenes), *_absent_classes(scenes, spec.label_map)]
-    problems = [*split_problems, *_prepared_problems(reader)]
+    problems = [*split_problems, *_prepared_problems(reader.root / spec.prepared_in)]
     if not scene_ids:
         problems.append(f"{reader.root}: no scene of split {split!r} is there")
     return DatasetFindings(
@@ -307,9 +307,9 @@ def _absent_classes(scenes: Sequence[SceneFindings], label_map: LabelMap) -> lis
     return [f"no point of class {', '.join(absent)}"] if absent else []
 
 
-def _prepared_problems(reader: SceneReader) -> list[str]:
+def _prepared_problems(folder: Path) -> list[str]:
     """Damage of the prepared scenes beside raw ones."""
-    cache = SceneCache(reader.root / "prepared")
+    cache = SceneCache(folder)
     problems = []
     for scene_id in cache.scene_ids():
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pointseg.data import scannet, semantickitti
+from pointseg.data import nuscenes, s3dis, scannet, scannet200, semantickitti
 from pointseg.data.cache import SceneCache
 from pointseg.data.catalog import DatasetSpec, SceneReader, build_settings
 from pointseg.data.labels import LabelMap
@@ -20,10 +20,18 @@ from pointseg.data.types import PointCloud
 logger = logging.getLogger(__name__)
 
 DATASETS: dict[str, DatasetSpec] = {
+    "nuscenes": nuscenes.SPEC,
     "scannet": scannet.SPEC,
+    "scannet200": scannet200.SPEC,
     # Generated rooms: the same format on disk, read by the same code.
     "synthetic": dataclasses.replace(
         scannet.SPEC, expected=None, remedy="`pointseg synthesize-rooms` writes such rooms"
+    ),
+    "s3dis": s3dis.SPEC,
+    "synthetic_s3dis": dataclasses.replace(
+        s3dis.SPEC,
+        expected=None,
+        remedy="`pointseg synthesize-rooms --format s3dis` writes such rooms",
     ),
     "semantickitti": semantickitti.SPEC,
     "streets": semantickitti.STREETS,
@@ -114,8 +122,8 @@ def open_dataset(
     """The scenes of a split of a registered dataset.
 
     ``root`` (None: ``$POINTSEG_DATA/<name>``) holds raw scenes, which are prepared into
-    ``<root>/prepared`` where that is not up to date and the format gains by it, or is itself a
-    folder of prepared scenes (``pointseg prepare-data --out``).
+    ``<root>/prepared`` (``DatasetSpec.prepared_in``) where that is not up to date and the format
+    gains by it, or is itself a folder of prepared scenes (``pointseg prepare-data --out``).
 
     ``split`` is one of the dataset's splits, ``all``, or several joined by ``+``. Listed scenes
     that are not there are left out with one warning; ``require_all`` makes them an error.
@@ -123,7 +131,7 @@ def open_dataset(
     """
     spec, reader = find_spec(name), open_reader(name, root, options)
     if spec.prepared and not isinstance(reader, PreparedReader):
-        cache = SceneCache(reader.root / "prepared")
+        cache = SceneCache(reader.root / spec.prepared_in)
         index = cache.read_index()
         if index is not None and options:
             _refuse_other_settings(cache.folder, index["settings"], spec, options)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pointseg.data import ply as plyio
 from pointseg.data.catalog import ALL, DatasetSpec
-from pointseg.data.labels import SCANNET20, LabelMap
+from pointseg.data.labels import SCANNET20
 from pointseg.data.scannet_labels import (
     CategoryTable,
+    ClassSource,
     annotate,
     find_tsv,
     read_aggregation,
@@ -37,6 +38,7 @@ LAYOUT = """\
   <root>/scans_test/scene07XX_00/scene07XX_00_vh_clean_2.ply
   <root>/meta/scannetv2_{train,val,test}.txt
   <root>/meta/scannetv2-labels.combined.tsv"""
+BENCHMARK_CLASSES = ClassSource(SCANNET20, "nyu40id")
 _AGAIN = "download the scene again"
 
 
@@ -105,19 +107,32 @@ class ScanNetSettings:
             )
 
 
+class ReaderSettings(Protocol):
+    """What the reader asks its settings, see :class:`ScanNetSettings`."""
+
+    @property
+    def align_axes(self) -> bool: ...
+    @property
+    def label_source(self) -> LabelSource: ...
+
+
 class ScanNetReader:
-    """Reads scenes of a ScanNet v2 root.
+    """Reads scenes of a ScanNet v2 root, with the classes of the benchmark or of another table.
 
     Colours come from the mesh (labels.ply holds label colours), normals from its faces weighted by
     area, instances from aggregation and segments as ``objectId + 1``. Missing, cut-off or
     mismatched files are a FileNotFoundError or ValueError that names the file and what to do.
     """
 
-    label_map: LabelMap = SCANNET20
-
-    def __init__(self, root: Path | str, settings: ScanNetSettings | None = None) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        settings: ReaderSettings | None = None,
+        classes: ClassSource = BENCHMARK_CLASSES,
+    ) -> None:
         self.root = Path(root)
         self.settings = settings if settings is not None else ScanNetSettings()
+        self.classes = classes
         self._categories: CategoryTable | None = None
 
     # -- which scenes -----------------------------------------------------------------------------
@@ -199,7 +214,7 @@ class ScanNetReader:
     def _read_annotation(
         self, files: SceneFiles, xyz: NDArray[np.float32], scene_dir: Path
     ) -> tuple[NDArray[np.int16] | None, NDArray[np.int32] | None]:
-        nyu40: NDArray[np.int32] | None = None
+        raw: NDArray[np.int32] | None = None
         instances: NDArray[np.int32] | None = None
         if (files.aggregation is None) != (files.segments is None):
             have, lack = (
@@ -216,27 +231,34 @@ class ScanNetReader:
             instances = annotate(groups, segments, [group.object_id + 1 for group in groups])
             if self._uses_annotation(files):
                 if self._categories is None:
-                    self._categories = CategoryTable(find_tsv(self.root))
-                nyu40 = annotate(groups, segments, [self._categories(g.category) for g in groups])
+                    self._categories = CategoryTable(find_tsv(self.root), self.classes.column)
+                raw = annotate(groups, segments, [self._categories(g.category) for g in groups])
         if files.labels is not None and self.settings.label_source != "annotation":
             stored = self._read_labels_ply(files, xyz)
-            if nyu40 is not None and not np.array_equal(nyu40, stored):
-                differing = int((nyu40 != stored).sum())
+            if raw is not None and not np.array_equal(raw, stored):
+                differing = int((raw != stored).sum())
                 raise ValueError(
                     f"{files.labels}: {differing} of {len(stored)} labels differ from those of "
                     f"{files.aggregation} with {find_tsv(self.root).name}; {_AGAIN}"
                 )
-            nyu40 = stored
-        if nyu40 is None:
+            raw = stored
+        if raw is None:
             if scene_dir.parent.name == "scans_test":
                 return None, instances
-            wanted = SceneFiles.of(scene_dir).mesh.with_suffix(".labels.ply")
-            raise FileNotFoundError(
-                f"{wanted}: no labels for this scene: neither this file nor an aggregation with "
-                f"its segments is there; {_AGAIN}, or move it to scans_test if it has no "
-                "annotation"
-            )
-        return SCANNET20.to_train(nyu40), instances
+            raise self._no_labels(files)
+        return self.classes.label_map.to_train(raw), instances
+
+    def _no_labels(self, files: SceneFiles) -> FileNotFoundError:
+        if self.settings.label_source == "annotation":
+            wanted = files.mesh.with_name(f"{files.scene_id}.aggregation.json")
+            lacking = "the aggregation that they come from is not there"
+        else:
+            wanted = files.mesh.with_suffix(".labels.ply")
+            lacking = "neither this file nor an aggregation with its segments is there"
+        return FileNotFoundError(
+            f"{wanted}: no labels for this scene: {lacking}; {_AGAIN}, or move it to scans_test if "
+            "it has no annotation"
+        )
 
     def _uses_annotation(self, files: SceneFiles) -> bool:
         source = self.settings.label_source

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pointseg.data.labels import LabelMap
+
 logger = logging.getLogger(__name__)
 
 TSV_NAME = "scannetv2-labels.combined.tsv"
@@ -55,18 +57,29 @@ def find_tsv(root: Path) -> Path:
     )
 
 
-def read_categories(path: Path) -> dict[str, int]:
-    """``raw_category`` -> nyu40 id (0 where the table has none)."""
+@dataclass(frozen=True)
+class ClassSource:
+    """Where classes come from: the ids in a column of the category table, and what they stand for.
+
+    Only nyu40 ids (column ``nyu40id``) are also in ``labels.ply``.
+    """
+
+    label_map: LabelMap
+    column: str
+
+
+def read_categories(path: Path, column: str) -> dict[str, int]:
+    """``raw_category`` -> id in ``column``, such as ``nyu40id`` (0 where the table has none)."""
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         found = rows.fieldnames or ()
-        if "raw_category" not in found or "nyu40id" not in found:
+        if "raw_category" not in found or column not in found:
             raise ValueError(
-                f"{path}: no columns raw_category and nyu40id (found: {', '.join(found[:5])} "
+                f"{path}: no columns raw_category and {column} (found: {', '.join(found[:5])} "
                 f"...); the v1 table is a different file, take {TSV_NAME} of the v2 release"
             )
         try:
-            return {row["raw_category"]: int(row["nyu40id"] or 0) for row in rows}
+            return {row["raw_category"]: int(row[column] or 0) for row in rows}
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{path}: line {rows.line_num}: {error}; download the file again"
@@ -151,11 +164,11 @@ def annotate(
 
 
 class CategoryTable:
-    """Raw categories -> nyu40 ids; unknown ones become 0, with one warning each."""
+    """Raw categories -> ids of a column; unknown ones become 0, with one warning each."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, column: str) -> None:
         self.path = path
-        self._ids = read_categories(path)
+        self._ids = read_categories(path, column)
         self._warned: set[str] = set()
 
     def __call__(self, category: str) -> int:

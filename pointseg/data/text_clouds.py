@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -69,16 +70,23 @@ def _parse(data: list[bytes], first: int, path: Path) -> NDArray[np.float64]:
     try:
         return np.loadtxt(io.BytesIO(text), dtype=np.float64, ndmin=2, comments=None)
     except ValueError as error:
-        expected = len(_SEPARATORS.split(data[0].strip()))
-        for number, line in enumerate(data, start=first + 1):
-            words = [w for w in _SEPARATORS.split(line.strip()) if w]
-            if len(words) != expected or not all(map(_is_number, words)):
-                shown = line[:60].decode("latin-1")
-                raise ValueError(
-                    f"{path}: about line {number}: expected {expected} numbers, got {shown!r}; "
-                    "the file is cut off or broken: export or copy it again"
-                ) from error
+        rows = [[w for w in _SEPARATORS.split(line.strip()) if w] for line in data]
+        at = find_broken_row(rows, len(rows[0]))
+        if at is not None:
+            shown = data[at][:60].decode("latin-1")
+            raise ValueError(
+                f"{path}: about line {at + first + 1}: expected {len(rows[0])} numbers, got "
+                f"{shown!r}; the file is cut off or broken: export or copy it again"
+            ) from error
         raise ValueError(f"{path}: {error}") from error
+
+
+def find_broken_row(rows: Iterable[list[bytes]], columns: int) -> int | None:
+    """Index of the first row that is not ``columns`` numbers; rows without words are left out."""
+    for index, words in enumerate(rows):
+        if words and not (len(words) == columns and all(map(_is_number, words))):
+            return index
+    return None
 
 
 def _is_number(word: bytes) -> bool:

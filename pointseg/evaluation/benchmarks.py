@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pointseg.data.scannet200 import SCANNET200_GROUPS
 from pointseg.evaluation.rules import (
     NUSCENES_RULE,
     S3DIS_RULE,
     SCANNET200_RULE,
     SCANNET_RULE,
     SEMANTICKITTI_RULE,
+    GroupMeans,
     MetricRule,
 )
 from pointseg.evaluation.submission.formats import (
@@ -37,7 +39,7 @@ class Benchmark:
 
 BENCHMARKS: dict[str, Benchmark] = {
     "scannet": Benchmark(SCANNET_RULE, SCANNET),
-    "scannet200": Benchmark(SCANNET200_RULE, SCANNET),
+    "scannet200": Benchmark(GroupMeans(SCANNET200_RULE, SCANNET200_GROUPS), SCANNET),
     "s3dis": Benchmark(S3DIS_RULE, folds=tuple(f"Area_{area}" for area in range(1, 7))),
     "semantickitti": Benchmark(SEMANTICKITTI_RULE, SEMANTICKITTI),
     "nuscenes": Benchmark(NUSCENES_RULE, NUSCENES),

@@ -11,6 +11,7 @@ import yaml
 from pointseg.benchmark import Options, suites
 from pointseg.benchmark.inputs import rooms
 from pointseg.benchmark.suites import data
+from pointseg.benchmark.suites.mixing import GROUND, MIXES, OBJECT, sweep_cloud
 from pointseg.data.transforms import ElasticDistortion
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -44,6 +45,7 @@ def test_every_part_has_a_row(tiny: Options) -> None:
     loaders = {"loader_0_workers", "loader_1_workers", "step_of_50ms_1_workers"}
     assert {*NAMES, *loaders, "training_transform"} <= found.keys()
     assert found["step_of_50ms_1_workers"].ours >= 50
+    assert {f"{name}_lidar" for name in MIXES} <= found.keys()
     parts = {f"{name}_2cm" for name in ("voxel_mean", "voxel_majority", "voxelize_cloud")}
     assert parts <= found.keys()
     assert all(row.ours > 0 for row in rows)
@@ -72,6 +74,17 @@ def test_the_other_ways_compute_the_same() -> None:
     xyz = torch.from_numpy(cloud.xyz_m)
     for a, b in zip(data.torch_voxels(xyz, 0.1), data.numpy_voxels(xyz, 0.1), strict=True):
         assert torch.equal(a.long(), b.long())
+
+
+def test_sweeps_have_what_is_mixed() -> None:
+    sweep, other = sweep_cloud(0), sweep_cloud(1)
+    assert sweep.num_points > 100_000
+    assert (np.unique(sweep.instances[sweep.labels == OBJECT]) > 0).all()
+    assert len(np.unique(sweep.instances)) > 20
+    assert 0.2 < (sweep.labels == GROUND).mean() < 0.8
+    for transform in MIXES.values():
+        mixed = transform.mix(sweep, other, np.random.default_rng(0))
+        assert not np.array_equal(mixed.xyz_m, sweep.xyz_m)
 
 
 def test_the_scene_is_the_same_every_time() -> None:

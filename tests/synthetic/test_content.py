@@ -151,8 +151,8 @@ def test_control_is_deterministic_and_names_what_is_missing() -> None:
     assert scores[0].mean_iou == scores[1].mean_iou > 0.9
     assert np.isnan(scores[0].iou[2])
     assert scores[0].num_points == 190
-    with pytest.raises(ValueError, match="normals"):
-        train_control([cloud.replace(normal=None)])
+    with pytest.raises(ValueError, match="colours"):
+        train_control([cloud.replace(color=None)])
     with pytest.raises(ValueError, match="labels"):
         train_control([cloud.replace(labels=None)])
     with pytest.raises(ValueError, match="no"):

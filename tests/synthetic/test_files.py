@@ -168,7 +168,7 @@ def test_a_second_run_keeps_what_is_there_and_adds_what_is_missing(tmp_path: Pat
 
 
 def test_other_folders_are_refused(rooms_root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="another generator version, seed"):
+    with pytest.raises(ValueError, match="another generator version, seed, format"):
         synthesize_rooms(rooms_root, RoomSet(train=2, val=1, seed=SEED + 1))
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="not empty"):

@@ -1,4 +1,4 @@
-"""From the arrays of a scene to voxels: every transform of the ScanNet recipe, one thread; and
+"""From the arrays of a scene to voxels: the ScanNet recipe, mixing two scans, one thread; and
 batches from worker processes.
 """
 
@@ -21,9 +21,11 @@ from pointseg.benchmark import plain_torch
 from pointseg.benchmark.inputs import Scene, room_points
 from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Options, check_equal
+from pointseg.benchmark.suites.mixing import mixing_rows
 from pointseg.benchmark.timing import median_ms, threads
 from pointseg.data import (
     SCANNET20,
+    MixingTransform,
     PointCloud,
     PreparedReader,
     SceneCache,
@@ -70,6 +72,7 @@ def data_rows(options: Options, scene: Scene) -> Iterator[Row]:
         yield from voxel_rows(options, cloud, scene.voxel_size_m)
         if scene.voxel_size_m == VOXEL_SIZE_M:
             yield from recipe_rows(options, cloud)
+            yield from mixing_rows(options)
 
 
 def recipe_rows(options: Options, cloud: PointCloud) -> Iterator[Row]:
@@ -80,7 +83,9 @@ def recipe_rows(options: Options, cloud: PointCloud) -> Iterator[Row]:
         if spec["name"] == "elastic_distortion":
             yield elastic_row(options, cloud, case)
             continue
-        transform = always(build_transform(spec), cloud.num_points)
+        single = build_transform(spec)
+        assert not isinstance(single, MixingTransform)
+        transform = always(single, cloud.num_points)
         ms = median_ms(partial(transform, cloud, generator()), options.repeats)
         yield Row.alone("data", case, "ms", ms)
     dataset = SceneDataset(
@@ -111,6 +116,7 @@ def usual_scene(cloud: PointCloud, rng: np.random.Generator) -> tuple[NDArray[An
     distortion by scipy, voxels by ``np.unique``, of which each takes its first point.
     """
     for transform in build_transforms(RECIPE):
+        assert not isinstance(transform, MixingTransform)
         if not isinstance(transform, ElasticDistortion):
             cloud = transform(cloud, rng)
         elif rng.random() < transform.probability:

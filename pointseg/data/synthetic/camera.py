@@ -1,7 +1,8 @@
-"""A hand-held camera's way through a room."""
+"""A camera's way through a room: in the hand, or on a tripod."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from pointseg.data.synthetic.space import Space, Volume
 
+VIEWS_PER_STATION = 8
 _EYE_CLEARANCE_M = 0.25
+_TRIPOD_TILT_RAD = 0.45
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ def _free_eye(space: Space, x: float, y: float, z: float) -> tuple[float, float]
     return middle_x, middle_y
 
 
+CameraPath = Callable[[Space, np.random.Generator, int], np.ndarray]
+
+
 def camera_path(space: Space, rng: np.random.Generator, num_views: int) -> np.ndarray:
     """Poses [num_views, 5]: x, y, z in the room's frame, heading and tilt in radians.
 
@@ -82,6 +88,27 @@ def camera_path(space: Space, rng: np.random.Generator, num_views: int) -> np.nd
         side = (0.0, 0.75, -0.75)[i % 3]
         tilt = float(rng.uniform(-0.58, -0.32)) if i % 5 else float(rng.uniform(-0.25, -0.1))
         poses[i] = (x, y, z, across + side + float(rng.normal(0, 0.15)), tilt)
+    return poses
+
+
+def tripod_path(space: Space, rng: np.random.Generator, num_views: int) -> np.ndarray:
+    """Poses [num_views, 5] as of :func:`camera_path`, from stations along the room's longer side.
+
+    At each of them the camera turns once round, looking up and down: eight views, which together
+    see all but what is right above and below.
+    """
+    poses = np.zeros((num_views, 5))
+    stations = -(-num_views // VIEWS_PER_STATION)
+    for station in range(stations):
+        along = (station + 0.5 + float(rng.uniform(-0.2, 0.2))) / stations
+        across, z = float(rng.uniform(0.35, 0.65)), float(rng.uniform(1.4, 1.6))
+        share = (along, across) if space.width >= space.depth else (across, along)
+        x, y = _free_eye(space, space.width * share[0], space.depth * share[1], z)
+        start = float(rng.uniform(0, 2 * np.pi))
+        first = station * VIEWS_PER_STATION
+        for view in range(first, min(first + VIEWS_PER_STATION, num_views)):
+            heading = start + (view - first) // 2 * (np.pi / 2)
+            poses[view] = (x, y, z, heading, _TRIPOD_TILT_RAD * (1 - 2 * (view % 2)))
     return poses
 
 

@@ -1,7 +1,8 @@
 """A control without context: a random forest on what a single point shows.
 
-Trained on colour, height above the floor and normal of single points, it tells how much of the
-labels can be read without looking at a point's surroundings. A network has to beat it by far.
+Trained on colour, height above the floor and, where there is one, normal of single points, it tells
+how much of the labels can be read without looking at a point's surroundings. A network has to beat
+it by far.
 """
 
 from __future__ import annotations
@@ -37,21 +38,20 @@ class ControlReport:
 
 
 def point_features(cloud: PointCloud) -> NDArray[np.float32]:
-    """Colour in [0, 1], height in metres above the scene's lowest percentile, normal: [P, 7].
+    """Colour in [0, 1], height in metres above the scene's lowest percentile, and the normal where
+    the cloud has one: [P, 7] or [P, 4].
 
     Raises:
-        ValueError: the cloud has no colours or no normals.
+        ValueError: the cloud has no colours.
     """
-    if cloud.color is None or cloud.normal is None:
-        raise ValueError(
-            f"scene {cloud.scene_id}: the control needs colours and normals; read the scenes with "
-            "their faces"
-        )
+    if cloud.color is None:
+        raise ValueError(f"scene {cloud.scene_id}: the control needs colours")
     z = cloud.xyz_m[:, 2]
     height = z - np.percentile(z, FLOOR_PERCENTILE)
-    return np.concatenate(
-        [cloud.color.astype(np.float32) / 255.0, height[:, None], cloud.normal], 1
-    ).astype(np.float32)
+    features = [cloud.color.astype(np.float32) / 255.0, height[:, None]]
+    if cloud.normal is not None:
+        features.append(cloud.normal)
+    return np.concatenate(features, 1).astype(np.float32)
 
 
 def _labels(cloud: PointCloud) -> NDArray[np.int16]:
@@ -71,7 +71,7 @@ def train_control(
     """Fit the forest on labelled points sampled from training scenes.
 
     Args:
-        clouds: scenes with colours, normals and labels (-1 ignored).
+        clouds: scenes with colours and labels (-1 ignored), all with normals or none.
         points_per_cloud: points drawn from each scene.
         num_trees: trees of the forest.
         max_depth: their depth.

@@ -62,13 +62,33 @@ class RoomSet:
         first = FIRST_VALIDATION_ROOM
         return [*range(self.train), *range(first, first + self.val)]
 
-    def manifest(self) -> dict[str, object]:
+
+@dataclass(frozen=True)
+class RoomFormat:
+    """How rooms are made and how they lie on disk.
+
+    generator  what the manifest calls it, and its version: raised with every change of the bytes
+    settings   how densely its rooms are scanned unless said otherwise
+    folder     the folder of a room by its index, relative to the root
+    generate   makes a room: (its folder, seed, index, settings) -> number of points; a function of
+               a module, so that other processes can call it
+    finish     writes what belongs to the whole set: (root, rooms)
+    """
+
+    generator: str
+    version: int
+    settings: ScanSettings
+    folder: Callable[[int], Path]
+    generate: Callable[[Path, int, int, ScanSettings], int]
+    finish: Callable[[Path, RoomSet], None] | None = None
+
+    def manifest(self, rooms: RoomSet) -> dict[str, object]:
         """What a folder of rooms records of its origin; equal manifests give equal rooms."""
         return {
-            "generator": "pointseg synthetic rooms",
-            "version": GENERATOR_VERSION,
-            "seed": self.seed,
-            "settings": asdict(self.settings),
+            "generator": self.generator,
+            "version": self.version,
+            "seed": rooms.seed,
+            "settings": asdict(rooms.settings),
         }
 
 
@@ -86,12 +106,22 @@ def generate_scan(seed: int, index: int, settings: ScanSettings | None = None) -
     return scan_room(furnish(seed, index), seed, index, settings)
 
 
-def generate_room(root: Path, seed: int, index: int, settings: ScanSettings) -> int:
+def generate_room(folder: Path, seed: int, index: int, settings: ScanSettings) -> int:
     """Generate one room and write its folder; returns the number of vertices."""
     scan = generate_scan(seed, index, settings)
-    name = scene_id(index)
-    write_scene(root, name, scene_files(name, scan, settings.num_views))
+    write_scene(folder, scene_files(folder.name, scan, settings.num_views))
     return len(scan.xyz_m)
+
+
+SCANNET_ROOMS = RoomFormat(
+    "pointseg synthetic rooms",
+    GENERATOR_VERSION,
+    ScanSettings(),
+    folder=lambda index: Path("scans", scene_id(index)),
+    generate=generate_room,
+    finish=lambda root, rooms: write_meta(root, rooms.scene_ids()),
+)
+"""ScanNet's layout, with split lists and label table."""
 
 
 def synthesize_rooms(
@@ -99,50 +129,55 @@ def synthesize_rooms(
     rooms: RoomSet | None = None,
     workers: int = 1,
     on_room: Callable[[int, int], None] | None = None,
+    form: RoomFormat = SCANNET_ROOMS,
 ) -> int:
-    """Make the rooms that ``root`` does not hold yet, then write splits and label table.
+    """Make the rooms that ``root`` does not hold yet, then what belongs to the whole set.
 
     Args:
-        root: folder in ScanNet's layout; created where missing.
-        rooms: which rooms; the defaults of :class:`RoomSet` where None.
+        root: folder to fill; created where missing.
+        rooms: which rooms; the defaults of :class:`RoomSet` and of the format where None.
         workers: processes; the files do not depend on their number.
         on_room: called after each room with (rooms done, rooms wanted).
+        form: what rooms, and in which layout.
 
     Returns:
         How many rooms were generated (the others were there).
 
     Raises:
-        ValueError: ``root`` holds something else, or rooms of another version, seed or resolution.
+        ValueError: ``root`` holds something else, or rooms of another format, version, seed or
+            resolution.
         ImportError: open3d is missing.
     """
-    rooms = rooms or RoomSet()
+    rooms = rooms or RoomSet(settings=form.settings)
     if workers < 1:
         raise ValueError(f"workers: expected at least 1, got {workers}")
     folder = Path(root)
-    _claim(folder, rooms)
+    _claim(folder, rooms, form)
     indices = rooms.indices()
-    missing = [i for i in indices if not (folder / "scans" / scene_id(i)).is_dir()]
+    missing = [i for i in indices if not (folder / form.folder(i)).is_dir()]
     if missing:
         load_open3d()
     done = len(indices) - len(missing)
-    for _ in _generate(folder, rooms, missing, workers):
+    for _ in _generate(folder, rooms, missing, workers, form):
         done += 1
         if on_room is not None:
             on_room(done, len(indices))
-    write_meta(folder, rooms.scene_ids())
+    if form.finish is not None:
+        form.finish(folder, rooms)
     return len(missing)
 
 
-def _claim(folder: Path, rooms: RoomSet) -> None:
+def _claim(folder: Path, rooms: RoomSet, form: RoomFormat) -> None:
     """Check that a folder is empty or holds rooms of the same kind, and mark it."""
     path = folder / MANIFEST
-    wanted = json.dumps(rooms.manifest(), indent=1)
+    wanted = json.dumps(form.manifest(rooms), indent=1)
     if path.is_file():
         found = path.read_text()
         if json.loads(found) != json.loads(wanted):
             raise ValueError(
-                f"{folder} holds synthetic rooms of another generator version, seed or resolution "
-                f"(see {MANIFEST} there); give another --out, or delete that folder first"
+                f"{folder} holds synthetic rooms of another generator version, seed, format or "
+                f"resolution (see {MANIFEST} there); give another --out, or delete that folder "
+                "first"
             )
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(
@@ -151,21 +186,21 @@ def _claim(folder: Path, rooms: RoomSet) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, wanted)
-    for partial in folder.glob("scans/.*.partial"):
+    for partial in folder.glob("*/.*.partial"):
         shutil.rmtree(partial)
 
 
-def _generate(folder: Path, rooms: RoomSet, missing: list[int], workers: int) -> Iterator[int]:
+def _generate(
+    root: Path, rooms: RoomSet, missing: list[int], workers: int, form: RoomFormat
+) -> Iterator[int]:
+    jobs = [(root / form.folder(i), rooms.seed, i, rooms.settings) for i in missing]
     if workers == 1 or len(missing) < 2:
-        for index in missing:
-            yield generate_room(folder, rooms.seed, index, rooms.settings)
+        for job in jobs:
+            yield form.generate(*job)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(missing)), mp_context=context) as pool:
-        futures = [
-            pool.submit(generate_room, folder, rooms.seed, index, rooms.settings)
-            for index in missing
-        ]
+        futures = [pool.submit(form.generate, *job) for job in jobs]
         try:
             for future in as_completed(futures):
                 yield future.result()

@@ -44,6 +44,10 @@ OTHER_STRUCTURE = 38
 OTHER_FURNITURE = 39
 OTHER_PROP = 40
 
+# Of S3DIS, not of nyu40: only in rooms of its format.
+BEAM = 41
+COLUMN = 42
+
 RAW_CATEGORY = {
     "floor mat": "mat",
     "clothes": "clothing",

@@ -7,7 +7,7 @@ else, so that every class occurs often in any run of consecutive rooms.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,13 +47,14 @@ def _u(rng: np.random.Generator, low: float, high: float) -> float:
     return float(rng.uniform(low, high))
 
 
-def _start(
+def start_room(
     rng: np.random.Generator,
     scale: float,
     width: tuple[float, float],
     depth: tuple[float, float],
     doors: int = 1,
 ) -> Shell:
+    """An empty room of a size within these ranges, times ``scale``, with doors."""
     space = Space(_u(rng, *width) * scale, _u(rng, *depth) * scale, _u(rng, 2.35, 2.65))
     shell = Shell(space, rng)
     if rng.random() < 0.3:
@@ -63,7 +64,7 @@ def _start(
     return shell
 
 
-def _odds(space: Space, rng: np.random.Generator, count: int) -> None:
+def add_odds(space: Space, rng: np.random.Generator, count: int) -> None:
     """Ignored things along the walls and on the floor."""
     makers = (floor_box, bag, bin_, plant, floor_lamp, floor_box)
     for _ in range(count):
@@ -102,7 +103,7 @@ def _beds(space: Space, rng: np.random.Generator, twin: bool) -> None:
 
 
 def bedroom(rng: np.random.Generator, scale: float, turn: int) -> Shell:
-    shell = _start(rng, scale, (3.5, 4.6), (3.3, 4.3))
+    shell = start_room(rng, scale, (3.5, 4.6), (3.3, 4.3))
     space = shell.space
     for _ in range(1 + int(rng.random() < 0.4)):
         shell.add_window(hung=True)
@@ -115,12 +116,12 @@ def bedroom(rng: np.random.Generator, scale: float, turn: int) -> Shell:
     shell.add_pictures(1 + int(rng.random() < 0.7), must=True)
     if rng.random() < 0.5:
         _rug(space, rng)
-    _odds(space, rng, int(rng.integers(1, 5)))
+    add_odds(space, rng, int(rng.integers(1, 5)))
     return shell
 
 
 def living(rng: np.random.Generator, scale: float, turn: int) -> Shell:
-    shell = _start(rng, scale, (4.2, 5.2), (3.7, 4.6), doors=1 + int(rng.random() < 0.4))
+    shell = start_room(rng, scale, (4.2, 5.2), (3.7, 4.6), doors=1 + int(rng.random() < 0.4))
     space = shell.space
     for _ in range(1 + int(rng.random() < 0.6)):
         shell.add_window(hung=True)
@@ -144,7 +145,7 @@ def living(rng: np.random.Generator, scale: float, turn: int) -> Shell:
     shell.add_pictures(2 + int(rng.random() < 0.6), must=True)
     if rng.random() < 0.6:
         _rug(space, rng)
-    _odds(space, rng, int(rng.integers(1, 5)))
+    add_odds(space, rng, int(rng.integers(1, 5)))
     return shell
 
 
@@ -163,7 +164,7 @@ def _kitchen_line(rng: np.random.Generator, width: float) -> Prop:
 
 
 def kitchen(rng: np.random.Generator, scale: float, turn: int) -> Shell:
-    shell = _start(rng, scale, (3.5, 4.8), (3.1, 4.0), doors=1 + int(rng.random() < 0.3))
+    shell = start_room(rng, scale, (3.5, 4.8), (3.1, 4.0), doors=1 + int(rng.random() < 0.3))
     space = shell.space
     space.against_wall(
         rng, _kitchen_line(rng, _u(rng, 1.7, 2.4)), must=True, off=(0.0, 0.01), jitter=0.0
@@ -180,12 +181,12 @@ def kitchen(rng: np.random.Generator, scale: float, turn: int) -> Shell:
     if rng.random() < 0.5:
         space.against_wall(rng, cabinet(rng, "tall" if rng.random() < 0.5 else "narrow"))
     shell.add_pictures(1, must=False)
-    _odds(space, rng, int(rng.integers(1, 4)))
+    add_odds(space, rng, int(rng.integers(1, 4)))
     return shell
 
 
 def bathroom(rng: np.random.Generator, scale: float, turn: int) -> Shell:
-    shell = _start(rng, scale, (2.6, 3.4), (2.3, 3.0))
+    shell = start_room(rng, scale, (2.6, 3.4), (2.3, 3.0))
     space = shell.space
     space.against_wall(
         rng, bathtub(rng, _u(rng, 1.5, 1.75)), must=True, corner=True, off=(0.0, 0.0), jitter=0.0,
@@ -210,12 +211,12 @@ def bathroom(rng: np.random.Generator, scale: float, turn: int) -> Shell:
         shell.add_pictures(1, must=False)
     if rng.random() < 0.5:
         space.in_the_open(rng, mat(rng, 0.7, 0.45))
-    _odds(space, rng, int(rng.integers(0, 3)))
+    add_odds(space, rng, int(rng.integers(0, 3)))
     return shell
 
 
 def studio(rng: np.random.Generator, scale: float, turn: int) -> Shell:
-    shell = _start(rng, scale, (4.8, 5.8), (4.2, 5.0))
+    shell = start_room(rng, scale, (4.8, 5.8), (4.2, 5.0))
     space = shell.space
     shell.add_window(hung=True)
     space.against_wall(
@@ -232,12 +233,12 @@ def studio(rng: np.random.Generator, scale: float, turn: int) -> Shell:
     if rng.random() < 0.5:
         space.against_wall(rng, cabinet(rng, "tall" if rng.random() < 0.5 else "low"))
     shell.add_pictures(2, must=True)
-    _odds(space, rng, int(rng.integers(1, 4)))
+    add_odds(space, rng, int(rng.integers(1, 4)))
     return shell
 
 
 def office(rng: np.random.Generator, scale: float, turn: int) -> Shell:
-    shell = _start(rng, scale, (3.9, 5.2), (3.4, 4.4), doors=1 + int(rng.random() < 0.3))
+    shell = start_room(rng, scale, (3.9, 5.2), (3.4, 4.4), doors=1 + int(rng.random() < 0.3))
     space = shell.space
     shell.add_window(hung=True)
     for _ in range(2):
@@ -255,7 +256,7 @@ def office(rng: np.random.Generator, scale: float, turn: int) -> Shell:
     shell.add_pictures(1 + int(rng.random() < 0.5), must=True)
     if rng.random() < 0.5:
         space.against_wall(rng, radiator(rng, _u(rng, 0.7, 1.1)), off=(0.0, 0.01), jitter=0.0)
-    _odds(space, rng, int(rng.integers(1, 5)))
+    add_odds(space, rng, int(rng.integers(1, 5)))
     return shell
 
 
@@ -281,19 +282,19 @@ class Room:
     space: Space
 
 
-def furnish(seed: int, index: int) -> Room:
-    """Lay out room ``index`` of a seed; depends on the two alone.
+def furnish(seed: int, index: int, recipes: Sequence[tuple[str, Recipe]] = RECIPES) -> Room:
+    """Lay out room ``index`` of a seed by one of the recipes; depends on these alone.
 
     A layout in which something essential finds no place is drawn again, in a slightly larger room.
 
     Raises:
         RuntimeError: no layout was found (does not happen for the recipes as they are).
     """
-    scene_type, recipe = RECIPES[index % len(RECIPES)]
+    scene_type, recipe = recipes[index % len(recipes)]
     for attempt in range(LAYOUT_ATTEMPTS):
         rng = np.random.default_rng((seed, index, attempt))
         try:
-            shell = recipe(rng, 1.0 + 0.01 * attempt, index // len(RECIPES))
+            shell = recipe(rng, 1.0 + 0.01 * attempt, index // len(recipes))
         except NoPlaceError:
             continue
         shell.build()

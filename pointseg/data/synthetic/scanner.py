@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from pointseg.data.synthetic.camera import ScanSettings, camera_path, view_rays
+from pointseg.data.synthetic.camera import CameraPath, ScanSettings, camera_path, view_rays
 from pointseg.data.synthetic.lighting import Lighting, surface_colors
 from pointseg.data.synthetic.mesh import TriangleMesh, build_mesh
 from pointseg.data.synthetic.rooms import Room
@@ -164,18 +164,25 @@ def _triangles(
     return corners[good].astype(np.int32)
 
 
-def scan_room(room: Room, seed: int, index: int, settings: ScanSettings | None = None) -> Scan:
+def scan_room(
+    room: Room,
+    seed: int,
+    index: int,
+    settings: ScanSettings | None = None,
+    path: CameraPath = camera_path,
+) -> Scan:
     """Scan a furnished room from a camera path, in a frame turned by a random yaw.
 
     Depth noise grows with the square of the distance; rays are lost on grazing, dark and shiny
     surfaces; some patches are missing altogether; vertices are the mean of what falls into one
-    lattice cell. Depends on (room, seed, index, settings) alone.
+    lattice cell. Depends on the arguments alone.
 
     Args:
         room: what to scan.
         seed: the data set's seed.
         index: the room's index.
         settings: resolution; the data set's default where None.
+        path: the camera's poses.
     """
     settings = settings or ScanSettings()
     rng = np.random.default_rng((seed, index, 1_000_003))
@@ -184,7 +191,7 @@ def scan_room(room: Room, seed: int, index: int, settings: ScanSettings | None =
         float(rng.uniform(0, 0.2)),
     )
     mesh = build_mesh(room.space.contents, yaw, (shift[0], shift[1], shift[2]))
-    poses = camera_path(room.space, rng, settings.num_views)
+    poses = path(room.space, rng, settings.num_views)
     cos, sin = np.cos(yaw), np.sin(yaw)
     x, y = poses[:, 0].copy(), poses[:, 1].copy()
     poses[:, 0], poses[:, 1] = cos * x - sin * y + shift[0], sin * x + cos * y + shift[1]

@@ -76,6 +76,26 @@ def dining_group(rng: np.random.Generator, seats: int) -> Prop:
     return prop
 
 
+def conference_table(rng: np.random.Generator, seats: int) -> Prop:
+    """A long table with office chairs along both sides."""
+    each = -(-seats // 2)
+    w, d, h = _u(rng, 0.62, 0.72) * each + 0.2, _u(rng, 0.95, 1.25), _u(rng, 0.71, 0.76)
+    reach = 0.62
+    table = Prop()
+    _rectangular_table(table, rng, w, d, h)
+    scatter_on(table, rng, (-w / 2, w / 2), (0.0, d), h, int(rng.integers(0, 4)), shrink=0.8)
+    prop = Prop(size=(w + 0.1, d + 2 * reach, 1.0))
+    prop.add(table, (0.0, reach, 0.0))
+    for seat in range(seats):
+        x = (seat // 2 + 0.5) / each * w - w / 2
+        away, turn = _u(rng, 0.26, 0.4), _u(rng, -0.3, 0.3)
+        if seat % 2:
+            prop.add(chair(rng, office=True), (x, reach + d + away, 0.0), np.pi + turn)
+        else:
+            prop.add(chair(rng, office=True), (x, reach - away, 0.0), turn)
+    return prop
+
+
 def _around(count: int) -> np.ndarray:
     return np.arange(count) * (2 * np.pi / max(count, 1)) + 0.4
 

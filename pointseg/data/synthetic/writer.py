@@ -133,17 +133,15 @@ def scene_files(scene_id: str, scan: Scan, num_views: int) -> dict[str, bytes]:
     }
 
 
-def write_scene(root: Path, scene_id: str, files: Mapping[str, bytes]) -> None:
-    """Write ``<root>/scans/<scene_id>/`` so that it is there whole or not at all."""
-    scans = root / "scans"
-    scans.mkdir(parents=True, exist_ok=True)
-    partial = scans / f".{scene_id}.partial"
+def write_scene(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a scene's folder so that it is there whole or not at all; names may have folders."""
+    partial = folder.with_name(f".{folder.name}.partial")
     if partial.exists():
         shutil.rmtree(partial)
-    partial.mkdir()
     for name, content in files.items():
+        (partial / name).parent.mkdir(parents=True, exist_ok=True)
         (partial / name).write_bytes(content)
-    os.replace(partial, scans / scene_id)
+    os.replace(partial, folder)
 
 
 def write_meta(root: Path, splits: Mapping[str, Sequence[str]]) -> None:

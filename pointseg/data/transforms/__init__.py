@@ -2,6 +2,8 @@
 
 from pointseg.data.transforms.base import (
     TRANSFORMS,
+    MixingTransform,
+    SceneTransform,
     Transform,
     build_transform,
     build_transforms,
@@ -20,6 +22,10 @@ from pointseg.data.transforms.geometric import (
     RandomScale,
     RandomTranslation,
 )
+from pointseg.data.transforms.instance_paste import InstancePaste
+from pointseg.data.transforms.lidar_mixing import LaserMix, PolarMix
+from pointseg.data.transforms.mix3d import Mix3D
+from pointseg.data.transforms.mixing import join_clouds
 from pointseg.data.transforms.sampling import CropToBudget, RandomDropout
 
 __all__ = [
@@ -29,14 +35,21 @@ __all__ = [
     "ChromaticTranslation",
     "CropToBudget",
     "ElasticDistortion",
+    "InstancePaste",
+    "LaserMix",
+    "Mix3D",
+    "MixingTransform",
+    "PolarMix",
     "RandomDropout",
     "RandomFlip",
     "RandomJitter",
     "RandomRotation",
     "RandomScale",
     "RandomTranslation",
+    "SceneTransform",
     "Transform",
     "build_transform",
     "build_transforms",
+    "join_clouds",
     "register",
 ]

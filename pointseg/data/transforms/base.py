@@ -4,19 +4,69 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pointseg.data.labels import LabelMap
 from pointseg.data.types import PointCloud
 
 
 class Transform(Protocol):
-    """A function of a cloud and a random generator; the input and its arrays are never modified."""
+    """A function of a cloud and a random generator; the input and its arrays are never modified.
+
+    Where it has an attribute ``moves_sensor`` that is true, angles about the origin mean
+    nothing after it.
+    """
 
     def __call__(self, cloud: PointCloud, rng: np.random.Generator, /) -> PointCloud: ...
+
+
+_M = TypeVar("_M", bound="MixingTransform")
+
+
+@dataclass(frozen=True)
+class MixingTransform(ABC):
+    """A transform that takes a second scene: ``mix`` it in where ``applies`` says so.
+
+    The two are apart so that the second scene is read only where it is needed. ``probability`` is
+    the share of the scenes that are mixed.
+    """
+
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_probability(self.probability)
+
+    @property
+    def about_sensor(self) -> bool:
+        """Whether it measures angles about the sensor, which nothing before it may have moved."""
+        return False
+
+    def applies(self, rng: np.random.Generator) -> bool:
+        """Draw whether a scene is mixed."""
+        return bool(rng.random() < self.probability)
+
+    @abstractmethod
+    def mix(self, cloud: PointCloud, other: PointCloud, rng: np.random.Generator) -> PointCloud:
+        """``cloud`` with points of ``other``, under the id and the origin of ``cloud``.
+
+        Inputs are never modified. ValueError where one has an array that the other lacks.
+        """
+
+    def with_classes(self: _M, label_map: LabelMap) -> _M:
+        """The transform with train ids in place of names of classes; ValueError for an unknown
+        one.
+        """
+        return self
+
+
+SceneTransform = Transform | MixingTransform
+"""What a list of transforms holds."""
 
 
 TRANSFORMS: dict[str, type[Any]] = {}
@@ -37,7 +87,7 @@ def register(name: str) -> Callable[[type[_T]], type[_T]]:
     return add
 
 
-def build_transform(spec: Mapping[str, Any]) -> Transform:
+def build_transform(spec: Mapping[str, Any]) -> SceneTransform:
     """A transform from ``{"name": ..., option: value, ...}``.
 
     An unknown name or option is a ValueError that names the nearest valid one.
@@ -54,15 +104,30 @@ def build_transform(spec: Mapping[str, Any]) -> Transform:
         if key not in valid:
             raise ValueError(f"transform {name!r} has no option {key!r}{_nearest(key, valid)}")
     try:
-        transform: Transform = cls(**options)
+        transform: SceneTransform = cls(**options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"transform {name!r}: {error}") from error
     return transform
 
 
-def build_transforms(specs: Sequence[Mapping[str, Any]]) -> tuple[Transform, ...]:
-    """The transforms of a configuration's list, in order."""
-    return tuple(build_transform(spec) for spec in specs)
+def build_transforms(specs: Iterable[Mapping[str, Any]]) -> tuple[SceneTransform, ...]:
+    """The transforms of a configuration's list, in order.
+
+    One that measures angles about the sensor, behind one that moves it, is a ValueError.
+    """
+    built: list[SceneTransform] = []
+    mover: str | None = None
+    for spec in specs:
+        transform = build_transform(spec)
+        if mover is not None and getattr(transform, "about_sensor", False):
+            raise ValueError(
+                f"transform {spec['name']!r} measures angles about the sensor, which {mover!r} "
+                f"moves away from the origin; put {spec['name']!r} before it"
+            )
+        if getattr(transform, "moves_sensor", False):
+            mover = spec["name"]
+        built.append(transform)
+    return tuple(built)
 
 
 def _as_tuple(value: Any) -> Any:

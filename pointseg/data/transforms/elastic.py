@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ class ElasticDistortion:
     three nodes, sampled trilinearly at the points and multiplied by ``magnitude_m``. Normals stay.
     The defaults are those of the sparse convolution literature for rooms.
     """
+
+    moves_sensor: ClassVar[bool] = True
 
     steps: tuple[tuple[float, float], ...] = ((0.2, 0.4), (0.8, 1.6))
     probability: float = 0.95

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,11 @@ class RandomRotation:
         check_probability(self.probability)
         check_non_negative(max_yaw_deg=self.max_yaw_deg, max_tilt_deg=self.max_tilt_deg)
 
+    @property
+    def moves_sensor(self) -> bool:
+        """Whether the sensor of a lidar scan is elsewhere afterwards than at the origin."""
+        return self.about == "middle"
+
     def __call__(self, cloud: PointCloud, rng: np.random.Generator) -> PointCloud:
         if rng.random() >= self.probability or cloud.num_points == 0:
             return cloud
@@ -112,6 +117,11 @@ class RandomFlip:
         _check_pivot(self.about)
         check_probability(self.probability)
 
+    @property
+    def moves_sensor(self) -> bool:
+        """Whether the sensor of a lidar scan is elsewhere afterwards than at the origin."""
+        return self.about == "middle"
+
     def __call__(self, cloud: PointCloud, rng: np.random.Generator) -> PointCloud:
         flipped = rng.random(2) < self.probability
         if not flipped.any() or cloud.num_points == 0:
@@ -127,6 +137,8 @@ class RandomTranslation:
 
     Shifts also move the scene against the voxel faces.
     """
+
+    moves_sensor: ClassVar[bool] = True
 
     max_shift_m: tuple[float, float, float] = (0.2, 0.2, 0.0)
 
