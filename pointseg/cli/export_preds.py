@@ -1,17 +1,18 @@
-"""Write predicted labels of a split as files, or check a folder or zip of them.
+"""Write predicted labels of a split as files or as a benchmark's submission, or check one.
 
-Per scene: <scene>.txt as the benchmark wants it (raw ids such as nyu40, one per vertex),
-<scene>.npy (int16 train ids) and <scene>.ply (coloured by class). With --scores also
-<scene>.scores.npy: the softmax of every point; with --choices <scene>.choices.npz: which codebook
-entry each stage of the model chose. With --check, nothing is predicted: the files are compared with
-the split's scenes, and every problem is listed.
+With --out, per scene: <scene>.txt (raw ids such as nyu40, one per point), <scene>.npy (int16 train
+ids) and <scene>.ply (coloured by class); with --scores also <scene>.scores.npy: the softmax of
+every point; with --choices <scene>.choices.npz: which codebook entry each stage of the model chose.
+With --submission, the zip or folder that the server of the data set's benchmark takes. With
+--check, nothing is predicted: a submission is compared with the split's scenes, and every problem
+is listed; --score tells what its labels are worth.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,22 +21,24 @@ from torch import nn
 
 from pointseg.cli import run_main
 from pointseg.cli._protocol import add_protocol_arguments, protocol_of, view_loader
+from pointseg.cli._submissions import check, open_target, read_extra_files, sizes_to_hand_in
 from pointseg.cli._trained import add_model_arguments, load_model, open_split, shown
-from pointseg.data import DATASETS, SegBatch, find_spec, open_reader
+from pointseg.data import DATASETS, LabelMap, PointCloud, SceneDataset, SegBatch
 from pointseg.evaluation import (
     FORMATS,
     SINGLE_PASS,
     Protocol,
-    check_submission,
     predict_scenes,
-    split_point_counts,
     vote_scenes,
     write_labels,
+    written_submission,
 )
 from pointseg.evaluation.choice_files import choices_path, write_choices
 from pointseg.evaluation.choices import StageChoice, predict_points_and_choices, stage_regions
 from pointseg.evaluation.label_files import label_paths
 from pointseg.evaluation.score_files import scores_path, write_scores
+from pointseg.evaluation.submission import SubmissionWriter
+from pointseg.experiment import Trained
 from pointseg.files import refuse_existing
 
 
@@ -50,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["txt"],
         choices=FORMATS,
-        help="files to write (default: txt)",
+        help="files to write to --out (default: txt)",
     )
     parser.add_argument(
         "--choices",
@@ -63,31 +66,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write the softmax of every point (float16, points x classes)",
     )
     add_protocol_arguments(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace earlier files in --out")
-    check = parser.add_argument_group("checking")
-    check.add_argument("--check", type=Path, metavar="PATH", help="folder or zip to check")
-    check.add_argument(
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier files")
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="hand in, or expect, only those scenes of the split that are on disk",
+    )
+    submission = parser.add_argument_group("a submission")
+    submission.add_argument(
+        "--submission",
+        type=Path,
+        metavar="PATH",
+        help="zip (a name that ends in .zip) or new folder, as the benchmark's server takes it",
+    )
+    submission.add_argument(
+        "--with",
+        dest="extra_files",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files of your own for it, such as description.txt or submission.json",
+    )
+    checking = parser.add_argument_group("checking")
+    checking.add_argument("--check", type=Path, metavar="PATH", help="folder or zip to check")
+    checking.add_argument(
         "--dataset", default="scannet", choices=sorted(DATASETS), help="whose scenes it labels"
     )
-    check.add_argument(
+    checking.add_argument(
         "--root",
         type=Path,
         metavar="DIR",
         help="the scenes that it must label, raw or prepared (default: $POINTSEG_DATA/<dataset>)",
     )
-    check.add_argument(
-        "--partial",
+    checking.add_argument(
+        "--score",
         action="store_true",
-        help="expect only those scenes of the split that are under --root",
+        help="score a submission without problems against the labels of the split; with --out "
+        "also write evaluation.json and confusion.html",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     if args.check is not None:
-        return _check(args)
-    if args.checkpoint is None or args.out is None:
-        raise ValueError("pass --checkpoint and --out to export, or --check to check")
+        if args.submission is not None or args.extra_files:
+            raise ValueError("--check writes nothing; write the --submission first, then check it")
+        return check(args)
+    if args.checkpoint is None or (args.out is None and args.submission is None):
+        raise ValueError(
+            "pass --checkpoint with --out or --submission to export, or --check to check"
+        )
+    _refuse_idle(args)
     return _export(args)
+
+
+def _refuse_idle(args: argparse.Namespace) -> None:
+    """ValueError for options that would do nothing."""
+    if (args.choices or args.scores) and args.out is None:
+        option = "--choices" if args.choices else "--scores"
+        raise ValueError(f"{option} writes files; pass --out, the folder for them")
+    if args.submission is None and (args.extra_files or args.partial):
+        option = "--partial" if args.partial else "--with"
+        raise ValueError(f"{option} is about a submission; pass --submission too")
+    if args.score:
+        raise ValueError("--score is about a submission that is there; pass it as --check")
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -101,33 +143,26 @@ def _export(args: argparse.Namespace) -> int:
     stages = stage_regions(trained.model) if args.choices else {}
     split = args.split or trained.config.data.val_split
     dataset = open_split(trained, split)
-    outputs = [p for scene in dataset.scene_ids for p in label_paths(args.out, scene, args.format)]
-    if args.choices:
-        outputs += [choices_path(args.out, scene) for scene in dataset.scene_ids]
-    if args.scores:
-        outputs += [scores_path(args.out, scene) for scene in dataset.scene_ids]
-    refuse_existing(outputs, args.overwrite)
+    refuse_existing(_outputs(args, dataset), args.overwrite)
     loader = view_loader(trained, dataset, protocol)
     index_of = {scene_id: index for index, scene_id in enumerate(dataset.scene_ids)}
     num_points = 0
     batches = shown(loader, len(loader), f"exporting {split}")
-    with trained.autocast():
+    with trained.autocast(), _submission(args, trained, dataset, split) as submission:
         for scene in _predicted(args, trained.model, batches, protocol):
-            cloud = dataset.point_cloud(index_of[scene.scene_id])
-            write_labels(
-                args.out, cloud, scene.labels, trained.label_map, args.format, args.overwrite
-            )
-            if scene.choices:
-                write_choices(args.out, scene.scene_id, scene.choices, args.overwrite)
-            if scene.scores is not None:
-                write_scores(args.out, scene.scene_id, scene.scores, args.overwrite)
+            if args.out is not None:
+                cloud = dataset.point_cloud(index_of[scene.scene_id])
+                _write_files(args, cloud, scene, trained.label_map)
+            if submission is not None:
+                submission.add(scene.scene_id, scene.labels)
             num_points += len(scene.labels)
-    written = [*args.format, *(["scores"] if args.scores else [])]
-    written += [f"choices ({', '.join(stages)})"] if args.choices else []
-    print(
-        f"wrote {', '.join(written)} of {len(index_of)} scenes ({num_points:,} points) "
-        f"to {args.out} ({protocol.name})"
-    )
+    counted = f"of {len(index_of)} scenes ({num_points:,} points)"
+    if args.out is not None:
+        written = [*args.format, *(["scores"] if args.scores else [])]
+        written += [f"choices ({', '.join(stages)})"] if args.choices else []
+        print(f"wrote {', '.join(written)} {counted} to {args.out} ({protocol.name})")
+    if args.submission is not None:
+        print(f"wrote the labels {counted} to {args.submission} ({protocol.name})")
     return 0
 
 
@@ -139,6 +174,45 @@ class _Scene:
     labels: np.ndarray
     choices: Mapping[str, StageChoice] = field(default_factory=dict)
     scores: np.ndarray | None = None
+
+
+def _outputs(args: argparse.Namespace, dataset: SceneDataset) -> list[Path]:
+    if args.out is None:
+        return []
+    paths = [p for scene in dataset.scene_ids for p in label_paths(args.out, scene, args.format)]
+    if args.choices:
+        paths += [choices_path(args.out, scene) for scene in dataset.scene_ids]
+    if args.scores:
+        paths += [scores_path(args.out, scene) for scene in dataset.scene_ids]
+    return paths
+
+
+def _write_files(
+    args: argparse.Namespace, cloud: PointCloud, scene: _Scene, label_map: LabelMap
+) -> None:
+    write_labels(args.out, cloud, scene.labels, label_map, args.format, args.overwrite)
+    if scene.choices:
+        write_choices(args.out, scene.scene_id, scene.choices, args.overwrite)
+    if scene.scores is not None:
+        write_scores(args.out, scene.scene_id, scene.scores, args.overwrite)
+
+
+def _submission(
+    args: argparse.Namespace, trained: Trained, dataset: SceneDataset, split: str
+) -> AbstractContextManager[SubmissionWriter | None]:
+    if args.submission is None:
+        return nullcontext()
+    data = trained.config.data
+    target = open_target(data.dataset, data.root, data.options)
+    return written_submission(
+        args.submission,
+        sizes_to_hand_in(target, split, dataset.scene_ids, args.partial),
+        target.format,
+        trained.label_map,
+        split,
+        read_extra_files(args.extra_files),
+        args.overwrite,
+    )
 
 
 def _predicted(
@@ -155,23 +229,6 @@ def _predicted(
     else:
         for scene in predict_scenes(model, batches, protocol):
             yield _Scene(scene.scene_id, scene.labels)
-
-
-def _check(args: argparse.Namespace) -> int:
-    spec, reader = find_spec(args.dataset), open_reader(args.dataset, args.root)
-    sizes = split_point_counts(reader, args.split or "val")
-    if args.partial:
-        sizes = {scene: size for scene, size in sizes.items() if size is not None}
-    result = check_submission(args.check, sizes, spec.label_map.raw_ids)
-    for note in result.notes:
-        print(f"note: {note}")
-    for problem in result.problems:
-        print(f"problem: {problem}", file=sys.stderr)
-    print(
-        f"{args.check}: {result.num_scenes} of {len(sizes)} scenes right "
-        f"({result.num_points:,} vertices), {len(result.problems)} problems"
-    )
-    return 0 if result.ok else 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:

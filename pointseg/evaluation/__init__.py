@@ -23,7 +23,15 @@ from pointseg.evaluation.rules import (
     Scores,
 )
 from pointseg.evaluation.scoring import evaluate, evaluate_single_pass
-from pointseg.evaluation.submission import SubmissionCheck, check_submission, split_point_counts
+from pointseg.evaluation.submission import (
+    SubmissionCheck,
+    SubmissionFormat,
+    check_submission,
+    read_submission,
+    score_submission,
+    split_point_counts,
+    written_submission,
+)
 from pointseg.evaluation.tiling import Tile, Tiling, margin_of, plan_tiles
 from pointseg.evaluation.views import View, ViewedScenes, Views, parse_views
 from pointseg.evaluation.voting import (
@@ -60,6 +68,7 @@ __all__ = [
     "Scores",
     "SegReport",
     "SubmissionCheck",
+    "SubmissionFormat",
     "Tile",
     "Tiling",
     "View",
@@ -79,10 +88,13 @@ __all__ = [
     "predict_scenes",
     "predict_voxels",
     "read_json",
+    "read_submission",
+    "score_submission",
     "split_point_counts",
     "vote_cloud",
     "vote_scenes",
     "write_heatmap",
     "write_json",
     "write_labels",
+    "written_submission",
 ]

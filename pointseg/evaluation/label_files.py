@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pointseg.evaluation.submission.encodings import TextLabels
 from pointseg.files import refuse_existing, written_whole
 
 if TYPE_CHECKING:
@@ -77,11 +78,7 @@ def write_labels(
 
 def write_txt(path: Path, raw_ids: np.ndarray) -> None:
     """One integer per line, one line per point."""
-    with path.open("w", encoding="ascii", newline="\n") as file:
-        for begin in range(0, raw_ids.size, 1 << 18):
-            file.write(
-                "".join(f"{value}\n" for value in raw_ids[begin : begin + (1 << 18)].tolist())
-            )
+    path.write_bytes(TextLabels().encode(raw_ids))
 
 
 def write_ply(path: Path, cloud: PointCloud, train_ids: np.ndarray, label_map: LabelMap) -> None:

@@ -13,8 +13,8 @@ import torch
 
 from pointseg import nn
 from pointseg.cli import export_preds
-from pointseg.data import collate
-from pointseg.evaluation import check_submission
+from pointseg.data import SCANNET20, collate
+from pointseg.evaluation import SubmissionCheck, check_submission
 from pointseg.evaluation.choice_files import choices_path, read_choices, write_choices
 from pointseg.evaluation.choices import (
     StageChoice,
@@ -25,6 +25,7 @@ from pointseg.evaluation.choices import (
     summarize_choice,
 )
 from pointseg.evaluation.inference import predict_points
+from pointseg.evaluation.submission import SCANNET
 from pointseg.experiment import build_dataset, load_trained
 from pointseg.sparse import KernelSpec, Region, VoxelGrid, containing_rows, cubes
 
@@ -265,18 +266,25 @@ def test_what_is_no_npz_is_named(tmp_path):
         read_choices(tmp_path / "none.npz")
 
 
+SCENE = "scene0001_00"
+
+
+def checked(folder: Path, num_points: int) -> SubmissionCheck:
+    return check_submission(folder, {SCENE: num_points}, SCANNET, SCANNET20, "val")
+
+
 def test_a_check_of_label_files_looks_at_choices_too(tmp_path):
-    (tmp_path / "a.txt").write_text("1\n" * 50)
-    write_choices(tmp_path, "a", some_choices())
-    result = check_submission(tmp_path, {"a": 50}, [1])
+    (tmp_path / f"{SCENE}.txt").write_text("1\n" * 50)
+    write_choices(tmp_path, SCENE, some_choices())
+    result = checked(tmp_path, 50)
     assert result.ok and "not for the zip" in result.notes[0]
-    (tmp_path / "a.txt").write_text("1\n" * 51)
-    result = check_submission(tmp_path, {"a": 51}, [1])
-    expected = "a.choices.npz: encoder.1: 50 rows, but the scene has 51 points"
+    (tmp_path / f"{SCENE}.txt").write_text("1\n" * 51)
+    result = checked(tmp_path, 51)
+    expected = f"{SCENE}.choices.npz: encoder.1: 50 rows, but the scene has 51 points"
     assert result.problems == (expected,)
-    choices_path(tmp_path, "a").write_bytes(b"broken")
-    result = check_submission(tmp_path, {"a": 51}, [1])
-    assert len(result.problems) == 1 and result.problems[0].count("a.choices.npz") == 1
+    choices_path(tmp_path, SCENE).write_bytes(b"broken")
+    result = checked(tmp_path, 51)
+    assert len(result.problems) == 1 and result.problems[0].count(f"{SCENE}.choices.npz") == 1
 
 
 # -- the command ------------------------------------------------------------------------------

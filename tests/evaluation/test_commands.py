@@ -74,7 +74,7 @@ def test_check_passes_then_lists_every_fault(exported, small_root, tmp_path, cap
     (tmp_path / f"{VAL_IDS[0]}.txt").write_text("1\n77\n")
     assert export_preds.main([*argv, str(tmp_path)]) == 1
     captured = capsys.readouterr()
-    assert "2 lines, but the mesh has" in captured.err
+    assert "2 labels, but the scene has" in captured.err
     assert "77 (1x)" in captured.err
     assert f"{VAL_IDS[1]}.txt: missing" in captured.err
     assert "3 problems" in captured.out

@@ -13,10 +13,12 @@ from pointseg.data import SCANNET20, PointCloud, ScanNetReader
 from pointseg.evaluation import (
     SCANNET_RULE,
     ConfusionMatrix,
+    SubmissionCheck,
     check_submission,
     split_point_counts,
     write_labels,
 )
+from pointseg.evaluation.submission import SCANNET
 
 SCENE = "scene0000_00"
 
@@ -71,25 +73,30 @@ def test_the_ply_keeps_the_order_of_the_mesh(root, submission):
         np.testing.assert_array_equal(written[axis], mesh[axis])
 
 
+def checked(folder: Path, sizes: dict[str, int | None]) -> SubmissionCheck:
+    return check_submission(folder, sizes, SCANNET, SCANNET20, "train")
+
+
 def test_check_passes_and_names_every_fault(root, submission, tmp_path):
     sizes = split_point_counts(ScanNetReader(root), "train")
     assert len(sizes) == 1201 and sizes[SCENE] == 81_369
     here = {scene: size for scene, size in sizes.items() if size is not None}
-    assert check_submission(submission, here, SCANNET20.raw_ids).ok
-    assert len(check_submission(submission, sizes, SCANNET20.raw_ids).problems) == 1200
+    assert checked(submission, here).ok
+    assert len(checked(submission, sizes).problems) == 1200
 
     lines = (submission / f"{SCENE}.txt").read_text().splitlines()
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / f"{SCENE}.txt").write_text("\n".join(lines[:80_000]) + "\n")
     shutil.copy(submission / f"{SCENE}.txt", broken / "scene0000_01.txt")
-    problems = check_submission(broken, here | {"scene0000_02": 7}, SCANNET20.raw_ids).problems
+    problems = checked(broken, here | {"scene0000_02": 7}).problems
     assert problems == (
-        f"{SCENE}.txt: 80000 lines, but the mesh has 81369 vertices",
-        "scene0000_01.txt: unexpected: no such scene in the split",
+        f"{SCENE}.txt: 80000 labels, but the scene has 81369 points",
+        "scene0000_01.txt: unexpected: no such scene in the split (files are named like "
+        f"{SCENE}.txt)",
         "scene0000_02.txt: missing",
     )
     lines[41] = "13"
     (broken / f"{SCENE}.txt").write_text("\n".join(lines) + "\n")
-    problems = check_submission(broken, here, SCANNET20.raw_ids).problems
-    assert "ids that are no class of the benchmark: 13 (1x), the first in line 42" in problems[0]
+    problems = checked(broken, here).problems
+    assert "ids that are no class of the benchmark: 13 (1x), the first is label 42" in problems[0]

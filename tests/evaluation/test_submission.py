@@ -10,6 +10,7 @@ from plyfile import PlyData
 
 from pointseg.data import SCANNET20, PointCloud
 from pointseg.evaluation import check_submission, write_labels
+from pointseg.evaluation.submission import SCANNET
 
 
 def cloud_of(scene_id: str, num_points: int = 40, **fields) -> PointCloud:
@@ -97,7 +98,7 @@ def write(folder, **files):
 
 
 def check(path, scenes=SCENES):
-    return check_submission(path, scenes, SCANNET20.raw_ids)
+    return check_submission(path, scenes, SCANNET, SCANNET20, "val")
 
 
 def test_a_right_submission_passes_as_folder_and_as_zip(tmp_path):
@@ -105,7 +106,10 @@ def test_a_right_submission_passes_as_folder_and_as_zip(tmp_path):
     (tmp_path / "scene0001_00.npy").write_bytes(b"")
     result = check(tmp_path)
     assert result.ok and (result.num_scenes, result.num_points) == (2, 5)
-    assert "1 other files" in result.notes[0]
+    assert result.notes == (
+        "scene0001_00.npy: other forms of these labels: not for the zip",
+        "scene0002_00.txt: lines end in CR LF, as on Windows",
+    )
     with zipfile.ZipFile(tmp_path / "out.zip", "w") as archive:
         for path in sorted(tmp_path.glob("*.txt")):
             archive.write(path, path.name)
@@ -125,14 +129,15 @@ def test_every_problem_is_listed(tmp_path):
     problems = check(tmp_path).problems
     assert len(problems) == 8
     expected = [
-        "scene0001_00.txt: 6 lines, but the mesh has 3 vertices",
+        "scene0001_00.txt: 6 labels, but the scene has 3 points",
         "scene0001_00.txt: 2 lines are not one integer, the first is line 3: ''",
         "scene0001_00.txt: ids that are no class of the benchmark: 0 (1x), 13 (2x), "
-        "the first in line 2",
-        "scene0009_00.txt: unexpected: no such scene in the split",
+        "the first is label 2",
+        "scene0009_00.txt: unexpected: no such scene in the split (files are named like "
+        "scene0001_00.txt)",
         "SCENE0002_00.txt: unexpected: the name must be exactly scene0002_00.txt",
-        "notes.md: unexpected: label files are named <scene>.txt",
-        "inner/scene0002_00.txt: lies in a folder; label files must lie at the top",
+        "notes.md: unexpected: files are named like scene0001_00.txt",
+        "inner/scene0002_00.txt: lies in the wrong folder; it must be scene0002_00.txt",
         "scene0002_00.txt: missing",
     ]
     assert sorted(problems) == sorted(expected)
@@ -141,14 +146,18 @@ def test_every_problem_is_listed(tmp_path):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"1\n2\n", "2 lines, but the mesh has 3"),
-        (b"", "0 lines"),
-        (b"1\n2\n3\n\n", "4 lines"),
+        (b"1\n2\n", "2 labels, but the scene has 3 points"),
+        (b"", "0 labels"),
+        (b"1\n2\n3\n\n", "4 labels"),
         (b"1 1\n2\n3\n", "not one integer"),
         (b"1.0\n2\n3\n", "not one integer"),
         (b"-1\n2\n3\n", "-1 (1x)"),
         (b"99999999999999999999999\n2\n3\n", "not one integer"),
-        (b"\xff\xfe1\n2\n3\n", "cannot be read as text"),
+        (b"\x80\n2\n3\n", r"not one integer, the first is line 1: '\x80'"),
+        (b"1\f2\n3\n", r"not one integer, the first is line 1: '1\x0c2'"),
+        (b"\xff\xfe1\n2\n3\n", "starts with the byte order mark of UTF-16"),
+        (b"\xef\xbb\xbf1\n2\n3\n", "starts with the byte order mark of UTF-8"),
+        (b"1\n2\n3\n" + 300 * b"\n", "306 bytes are far too many"),
     ],
 )
 def test_faults_of_one_file(tmp_path, content, problem):
@@ -168,22 +177,24 @@ def test_faults_of_a_zip(tmp_path):
             archive.writestr("scene0001_00.txt", "1\n1\n1\n")
     problems = check(path).problems
     assert "scene0001_00.txt: comes 2 times" in problems
-    assert "pred/scene0002_00.txt: lies in a folder; label files must lie at the top" in problems
-    assert "scene0002_00.npy: unexpected: label files are named <scene>.txt" in problems
+    assert (
+        "pred/scene0002_00.txt: lies in the wrong folder; it must be scene0002_00.txt" in problems
+    )
+    assert "scene0002_00.npy: unexpected: files are named like scene0001_00.txt" in problems
     assert "scene0002_00.txt: missing" in problems
 
 
 def test_a_scene_whose_mesh_is_missing_cannot_be_counted(tmp_path):
     write(tmp_path, scene0001_00=b"1\n")
     result = check(tmp_path, {"scene0001_00": None})
-    assert "mesh is missing" in result.problems[0]
+    assert "the scene itself is missing" in result.problems[0]
 
 
 def test_bad_paths(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not there"):
         check(tmp_path / "nowhere")
     (tmp_path / "text.zip").write_text("no zip")
-    with pytest.raises(ValueError, match="neither a folder nor a zip"):
+    with pytest.raises(ValueError, match="neither a folder nor a whole zip"):
         check(tmp_path / "text.zip")
     with pytest.raises(ValueError, match="nothing to check"):
         check(tmp_path, {})
