@@ -264,7 +264,7 @@ def _odd_values(cloud: PointCloud, label_map: LabelMap) -> Iterator[str]:
 def _examine_splits(
     spec: DatasetSpec, reader: SceneReader
 ) -> tuple[tuple[SplitFindings, ...], list[str], list[str]]:
-    findings, problems, notes = [], [], []
+    findings, problems, notes, incomplete = [], [], [], []
     for name in spec.splits:
         expected = (spec.expected or {}).get(name)
         try:
@@ -277,12 +277,14 @@ def _examine_splits(
         present = sum(reader.has(scene_id) for scene_id in listed)
         findings.append(SplitFindings(name, present, len(listed), expected))
         if expected is not None and present < expected:
-            notes.append(f"split {name!r}: {present} of {expected} scenes are there")
+            incomplete.append(f"{name} ({present:,} of {expected:,})")
         if expected is not None and len(listed) > expected:
             problems.append(
                 f"split {name!r}: {len(listed)} scenes, but the release has {expected}; a folder "
                 "too many, or another list"
             )
+    if incomplete:
+        notes.append(f"not the complete release: {', '.join(incomplete)}")
     return tuple(findings), problems, notes
 
 
