@@ -13,8 +13,8 @@ from pointseg.data.synthetic.control import score_control, train_control
 from pointseg.data.synthetic.dataset import FIRST_VALIDATION_ROOM
 from pointseg.data.synthetic.mesh import Prop, build_mesh
 from pointseg.data.synthetic.palettes import Material
+from pointseg.data.synthetic.raycasting import load_open3d
 from pointseg.data.synthetic.rooms import RECIPES, furnish
-from pointseg.data.synthetic.scanner import load_open3d
 from pointseg.data.types import PointCloud
 
 NUM_ROOMS = 24
