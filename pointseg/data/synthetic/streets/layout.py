@@ -30,6 +30,12 @@ class Kind(Enum):
 
 REQUIRED = (Kind.HOUSE, Kind.ROW, Kind.PARK, Kind.CAR_PARK, Kind.PLAZA, Kind.SIDE_ROAD, Kind.SITE)
 """Kinds that every street has near the driven path."""
+_CHARACTERS = (
+    (Kind.HOUSE, Kind.HOUSE, Kind.PARK),
+    (Kind.ROW, Kind.ROW, Kind.HOUSE, Kind.PARK),
+    (Kind.PARK, Kind.PARK, Kind.HOUSE),
+)
+"""What the rest of a street is drawn from: houses with gardens, a town, its green edge."""
 
 _LENGTH_M = {Kind.SIDE_ROAD: (10.0, 12.0), Kind.CAR_PARK: (14.0, 22.0), Kind.SITE: (12.0, 16.0)}
 _USUAL_LENGTH_M = (11.0, 18.0)
@@ -123,6 +129,7 @@ def draw_layout(rng: np.random.Generator, start_m: float, end_m: float, path_m: 
     if sides[1].strip_m == sides[-1].strip_m == 0.0:
         sides[1] = Side(road, 2.3, sides[1].walk_m, sides[1].kerb_m)
     wanted = [REQUIRED[i] for i in rng.permutation(len(REQUIRED))]
+    others = _CHARACTERS[int(rng.integers(len(_CHARACTERS)))]
     near = {1: wanted[:4], -1: wanted[4:]}
     lots: list[Lot] = []
     for side, measures in sides.items():
@@ -131,7 +138,7 @@ def draw_layout(rng: np.random.Generator, start_m: float, end_m: float, path_m: 
             if near[side] and at > -12.0:
                 kind = near[side].pop(0)
             else:
-                kind = (Kind.HOUSE, Kind.ROW, Kind.PARK, Kind.HOUSE)[int(rng.integers(4))]
+                kind = others[int(rng.integers(len(others)))]
             length = float(rng.uniform(*_LENGTH_M.get(kind, _USUAL_LENGTH_M)))
             lots += _pieces(rng, measures, side, kind, at, at + length)
             at += length

@@ -72,10 +72,20 @@ def _lawn(scenery: Scenery, lot: Lot, out: tuple[float, float]) -> None:
             scenery.put_on(lot, tufts, float(s), float(at))
 
 
-def _behind(scenery: Scenery, lot: Lot, out: float) -> None:
-    """Trees of back yards, seen over roofs and through gaps."""
-    count = int(scenery.rng.integers(0, 3))
+def _behind(scenery: Scenery, lot: Lot, out: float, dense: int = 1) -> None:
+    """Trees and bushes of back yards, seen over roofs and through gaps."""
+    rng = scenery.rng
+    count = int(rng.integers(0, 3)) * dense
     _scatter(scenery, lot, plants.tree, (out + 2.0, out + 9.0), count, 1.5)
+    _scatter(scenery, lot, plants.bush, (out + 1.5, out + 8.0), 2 * count, 1.1)
+
+
+def _hedge(scenery: Scenery, lot: Lot, end: float, out: float) -> None:
+    """A hedge along the street from the lot's beginning to an arc length."""
+    height = scenery.uniform(0.8, 2.2)
+    for s in np.arange(lot.start_m, end - 3.0, 4.0):
+        hedge = plants.hedge(scenery.rng, scenery.palette, 4.0, height)
+        scenery.put_on(lot, hedge, float(s) if lot.side > 0 else float(s) + 4.0, out)
 
 
 def _house(scenery: Scenery, lot: Lot) -> None:
@@ -85,19 +95,16 @@ def _house(scenery: Scenery, lot: Lot) -> None:
     house = buildings.building(rng, scenery.palette, width, depth, int(rng.integers(1, 4)))
     scenery.put_on(lot, house, (lot.start_m + lot.end_m) / 2, lot.front_m)
     border = rng.random()
-    if border < 0.55:
+    if border < 0.65:
         _fence(scenery, lot, lot.start_m, lot.end_m, walk + 0.15, _STYLES)
-    elif border < 0.85:
-        height = scenery.uniform(0.8, 1.8)
-        for s in np.arange(lot.start_m, lot.end_m - 3.0, 4.0):
-            hedge = plants.hedge(rng, scenery.palette, 4.0, height)
-            scenery.put_on(lot, hedge, float(s) if lot.side > 0 else float(s) + 4.0, walk + 0.5)
+    if border > 0.5:
+        _hedge(scenery, lot, lot.end_m, walk + 0.8)
     _fence_across(scenery, lot, lot.start_m + 0.2, (walk + 0.5, lot.front_m))
     garden = (walk + 1.2, lot.front_m - 0.6)
     if garden[1] > garden[0]:
         _lawn(scenery, lot, (walk, lot.front_m))
-        _scatter(scenery, lot, plants.bush, garden, int(rng.integers(1, 4)), 0.8)
-        _scatter(scenery, lot, plants.tree, garden, int(rng.integers(0, 2)), 1.0)
+        _scatter(scenery, lot, plants.bush, garden, int(rng.integers(2, 6)), 0.8)
+        _scatter(scenery, lot, plants.tree, garden, int(rng.integers(0, 3)), 1.0)
     _behind(scenery, lot, lot.front_m + depth)
 
 
@@ -135,8 +142,11 @@ def _park(scenery: Scenery, lot: Lot) -> None:
     if scenery.chance(0.4):
         _fence(scenery, lot, lot.start_m, lot.end_m, walk + 0.2, ("rails", "mesh", "guard"))
     _lawn(scenery, lot, (walk, walk + 12.0))
+    if scenery.chance(0.3):
+        _hedge(scenery, lot, lot.end_m, walk + 0.8)
     _scatter(scenery, lot, plants.tree, (walk + 1.5, walk + 20.0), int(rng.integers(5, 9)), 1.6)
-    _scatter(scenery, lot, plants.bush, (walk + 1.5, walk + 14.0), int(rng.integers(2, 6)), 1.0)
+    _scatter(scenery, lot, plants.bush, (walk + 2.0, walk + 10.0), int(rng.integers(2, 7)), 1.1)
+    _scatter(scenery, lot, plants.bush, (walk + 10.0, walk + 18.0), 10, 1.1)
     _scatter(scenery, lot, people.person, (walk + 1.0, walk + 8.0), int(rng.integers(0, 3)), 0.5)
     _scatter(
         scenery, lot, furniture.small_thing, (walk + 0.8, walk + 5.0), int(rng.integers(1, 3)), 0.9
@@ -157,7 +167,7 @@ def _car_park(scenery: Scenery, lot: Lot) -> None:
     _scatter(
         scenery, lot, people.motorcycle, (walk + 6.2, walk + 7.0), int(rng.integers(0, 3)), 0.9
     )
-    _scatter(scenery, lot, plants.tree, (lot.front_m + 3.0, lot.front_m + 14.0), 3, 1.6)
+    _behind(scenery, lot, lot.front_m, dense=3)
 
 
 def _plaza(scenery: Scenery, lot: Lot) -> None:
@@ -181,12 +191,12 @@ def _site(scenery: Scenery, lot: Lot) -> None:
     rng, walk = scenery.rng, _walk_to(scenery, lot)
     if scenery.chance(0.6):
         _fence(scenery, lot, lot.start_m, lot.end_m - 5.0, walk + 0.3, ("mesh", "planks", "rails"))
-    _scatter_turned(scenery, lot, vehicles.truck, (walk + 3.0, lot.front_m - 3.0), 2, 3.2)
+    _scatter_turned(scenery, lot, vehicles.truck, (walk + 3.0, lot.front_m - 3.0), 1, 3.2)
     _scatter_turned(scenery, lot, vehicles.other_vehicle, (walk + 3.0, lot.front_m - 2.0), 2, 2.4)
     _scatter(scenery, lot, furniture.container, (walk + 3.0, lot.front_m + 2.0), 2, 2.2)
     _scatter(scenery, lot, furniture.small_thing, (walk + 1.5, lot.front_m), 3, 0.9)
     _scatter(scenery, lot, people.person, (walk + 1.5, lot.front_m), int(rng.integers(0, 3)), 0.4)
-    _scatter(scenery, lot, plants.tree, (lot.front_m + 2.0, lot.front_m + 12.0), 4, 1.6)
+    _behind(scenery, lot, lot.front_m, dense=3)
 
 
 def _scatter_turned(
@@ -233,7 +243,7 @@ def _strip(scenery: Scenery, lot: Lot) -> None:
     elif lot.strip == raw_ids.TERRAIN:
         _lawn(scenery, lot, (side.road_m, side.walk_from_m))
         make = plants.tree if scenery.chance(0.8) else plants.bush
-        _scatter(scenery, lot, make, (middle - 0.2, middle + 0.2), 2, 2.0)
+        _scatter(scenery, lot, make, (middle - 0.2, middle + 0.2), 3, 1.6)
 
 
 def _parked(scenery: Scenery, lot: Lot, out: float) -> None:
@@ -241,13 +251,13 @@ def _parked(scenery: Scenery, lot: Lot, out: float) -> None:
     while at < lot.end_m - 2.6:
         draw = scenery.rng.random()
         turn = np.pi * int(scenery.rng.integers(2)) + scenery.uniform(-0.03, 0.03)
-        if draw < 0.62:
+        if draw < 0.55:
             scenery.put_on(lot, vehicles.car(scenery.rng, scenery.palette), at, out, turn)
-        elif draw < 0.74:
+        elif draw < 0.66:
             for shift in (-0.7, 0.4):
                 bike = people.motorcycle(scenery.rng, scenery.palette)
                 scenery.put_on(lot, bike, at + shift, out, np.pi / 2 + 0.2)
-        elif draw < 0.80 and at + 4.0 < lot.end_m and lot.length_m > 9.0:
+        elif draw < 0.72 and at + 4.0 < lot.end_m and lot.length_m > 9.0:
             at += 2.0
             scenery.put_on(lot, vehicles.other_vehicle(scenery.rng, scenery.palette), at, out, turn)
             at += 3.0

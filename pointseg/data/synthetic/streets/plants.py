@@ -43,7 +43,7 @@ def tree(rng: np.random.Generator, palette: Palette) -> Prop:
     stem, crown = prop.instance(raw_ids.TRUNK), prop.instance(raw_ids.VEGETATION)
     bark, green = palette.pick(rng, "wood", "mineral"), palette.pick(rng, "plant")
     size = _u(rng, 0.55, 1.35)
-    clear = _u(rng, 1.7, 3.4) * min(1.0, size + 0.2)
+    clear = _u(rng, 1.3, 2.9) * min(1.0, size + 0.2)
     radius = _u(rng, 0.10, 0.26) * size
     top = (_u(rng, -0.4, 0.4), _u(rng, -0.4, 0.4), clear + 1.6 * size)
     prop.rod(stem, bark, (0.0, 0.0, -0.3), top, radius, taper=0.6)
@@ -53,7 +53,7 @@ def tree(rng: np.random.Generator, palette: Palette) -> Prop:
     wide, tall = _u(rng, 1.3, 2.6) * size, _u(rng, 1.5, 3.2) * size
     for _ in range(int(rng.integers(4, 8))):
         x, y = rng.uniform(-0.55, 0.55, 2) * wide
-        z = clear + tall * _u(rng, 0.35, 1.6)
+        z = clear + tall * _u(rng, 0.2, 1.5)
         end = (float(x) + top[0], float(y) + top[1], z)
         prop.rod(stem, bark, top, end, radius * 0.45, taper=0.3)
         radii = (wide * _u(rng, 0.4, 0.7), wide * _u(rng, 0.4, 0.7), tall * _u(rng, 0.3, 0.55))
@@ -75,15 +75,16 @@ def _cone(
 
 
 def bush(rng: np.random.Generator, palette: Palette) -> Prop:
-    """A low clump without a visible stem."""
+    """A clump without a visible stem, from knee-high to taller than a man."""
     prop = Prop()
     one = prop.instance(raw_ids.VEGETATION)
-    green = palette.pick(rng, "plant")
+    green, size = palette.pick(rng, "plant"), _u(rng, 0.6, 1.9)
     for _ in range(int(rng.integers(1, 4))):
-        tall = _u(rng, 0.3, 1.1)
-        radii = (_u(rng, 0.4, 0.9), _u(rng, 0.4, 0.9), tall)
+        tall = _u(rng, 0.3, 0.8) * size
+        radii = (_u(rng, 0.4, 0.8) * size, _u(rng, 0.4, 0.8) * size, tall)
         center = (_u(rng, -0.5, 0.5), _u(rng, -0.5, 0.5), tall * 0.8)
-        prop.add_quads(one, green, leaves(rng, ball(rng, 120, center, radii), 0.16))
+        count = int(90 * size + 40)
+        prop.add_quads(one, green, leaves(rng, ball(rng, count, center, radii), 0.15 * size + 0.04))
     return prop
 
 

@@ -95,7 +95,7 @@ def _line_sidewalks(scenery: Scenery, plan: Plan) -> None:
                 yaw = 0.0 if side > 0 else np.pi
                 scenery.put(furniture.lamp(rng, palette), float(s), side * kerb, yaw)
         for lot in lots:
-            draw, at = rng.random(4), (kerb, kerb + 0.2)
+            draw, at = rng.random(5), (kerb, kerb + 0.2)
             if draw[0] < 0.45:
                 _stand(scenery, lot, furniture.sign(rng, palette), at, 0.3)
             elif draw[0] < 0.6:
@@ -103,10 +103,13 @@ def _line_sidewalks(scenery: Scenery, plan: Plan) -> None:
             if draw[1] < 0.4:
                 back = (measures.walk_to_m - 0.5, measures.walk_to_m - 0.4)
                 _stand(scenery, lot, furniture.small_thing(rng, palette), back, 0.6)
-            if draw[2] < 0.3:
+            if draw[2] < 0.2:
                 walk = (measures.walk_from_m + 0.8, measures.walk_to_m - 0.3)
                 turn = scenery.uniform(0, 6.28)
                 _stand(scenery, lot, people.person(rng, palette), walk, 0.4, turn)
+            if draw[4] < 0.2:
+                turn = 0.1 + np.pi * int(rng.integers(2))
+                _stand(scenery, lot, people.bicycle(rng, palette), at, 0.8, turn)
             if draw[3] < 0.15 and measures.walk_m > 2.8:
                 at = (measures.walk_to_m - 1.5, measures.walk_to_m - 1.4)
                 _stand(scenery, lot, buildings.shelter(rng, palette), at, 1.8)
