@@ -69,7 +69,7 @@ class StreetScanner:
     """
 
     def __init__(self, street: Street, seed: int, number: int, settings: LidarSettings) -> None:
-        self._street = street
+        self.street = street
         self._key = (seed, number)
         self._settings = settings
         self._static = Raycaster(street.mesh)
@@ -79,20 +79,20 @@ class StreetScanner:
         """The sweep taken at pose ``index`` of the drive."""
         rng = np.random.default_rng((*self._key, 3, index))
         directions = sensor.ray_directions(self._settings.azimuth_steps)
-        pose = self._street.plan.drive.poses[index].astype(np.float32)
+        pose = self.street.plan.drive.poses[index].astype(np.float32)
         rays = np.empty((len(directions), 6), np.float32)
         rays[:, :3] = pose[:3, 3]
         rays[:, 3:] = directions @ pose[:3, :3].T
-        hits = _meet(self._static, self._street.mesh, rays)
-        moving = self._movers_at(float(self._street.plan.drive.times_s[index]))
+        hits = _meet(self._static, self.street.mesh, rays)
+        moving = self._movers_at(float(self.street.plan.drive.times_s[index]))
         if moving is not None:
             hits = hits.nearer(_meet(Raycaster(moving), moving, rays))
         return self._echoes(rng, hits, directions)
 
     def _movers_at(self, time_s: float) -> TriangleMesh | None:
         """The mesh of everybody who moves, None where nobody does."""
-        plan, scene = self._street.plan, Prop()
-        for mover in self._street.movers:
+        plan, scene = self.street.plan, Prop()
+        for mover in self.street.movers:
             s, t = mover.place(time_s)
             x, y, z, heading = plan.course.at(np.array(s), np.array(t))
             turn = float(np.arctan2(mover.velocity[1], mover.velocity[0]))
@@ -100,7 +100,7 @@ class StreetScanner:
             scene.add(mover.prop, at, float(heading) + turn)
         if not scene.labels:
             return None
-        ids = thing_ids(scene, self._street.num_things)
+        ids = thing_ids(scene, self.street.num_things)
         mesh = build_mesh(scene, 0.0, (0.0, 0.0, 0.0))
         mesh.instances[:] = ids[mesh.instances]
         return mesh

@@ -117,5 +117,5 @@ def _passage(
     """Start and velocity of one that is near the sensor at some moment of the drive."""
     moment = int(rng.integers(len(drive.times_s)))
     time, speed = float(drive.times_s[moment]), float(rng.uniform(*lane.speed))
-    s = float(drive.s_m[moment]) + float(rng.uniform(-8.0, 30.0))
+    s = float(drive.s_m[moment]) + float(rng.uniform(-6.0, 20.0))
     return (s - speed * time, lane.t - lane.across * time), (speed, lane.across)
