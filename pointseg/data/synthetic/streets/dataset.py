@@ -31,7 +31,9 @@ VALIDATION = (8,)
 TEST = (11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21)
 """Numbers of the sequences of SemanticKITTI's splits; those of the last have no labels."""
 
-_SCANS_PER_JOB = 25  # a worker that takes a job builds the street first, about a second
+# A worker that takes a job builds the street first, which takes about a second and grows with its
+# length: jobs of so many scans, or of an eighth of a longer drive.
+_SCANS_PER_JOB = 25
 _MAX_SCANS = 1000
 
 
@@ -150,7 +152,7 @@ def _jobs(
         for index in range(streets.scans)
         if not all(p.is_file() for p in scan_paths(folder, index, number not in TEST).values())
     ]
-    step = _SCANS_PER_JOB
+    step = max(_SCANS_PER_JOB, streets.scans // 8)
     return [
         (root, streets, number, tuple(missing[i : i + step])) for i in range(0, len(missing), step)
     ]

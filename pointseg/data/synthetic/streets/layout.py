@@ -35,7 +35,7 @@ _CHARACTERS = (
     (Kind.ROW, Kind.ROW, Kind.HOUSE, Kind.PARK),
     (Kind.PARK, Kind.PARK, Kind.HOUSE),
 )
-"""What the rest of a street is drawn from: houses with gardens, a town, its green edge."""
+"""What other lots are mostly drawn from: houses with gardens, a town, its green edge."""
 
 _LENGTH_M = {Kind.SIDE_ROAD: (10.0, 12.0), Kind.CAR_PARK: (14.0, 22.0), Kind.SITE: (12.0, 16.0)}
 _USUAL_LENGTH_M = (11.0, 18.0)
@@ -107,8 +107,10 @@ class Layout:
         """Raw id, height above the course and roughness at places, each of their shape."""
         label = np.full(s.shape, raw_ids.ROAD, np.int64)
         height, bump = np.zeros(s.shape), np.zeros(s.shape)
-        out = np.abs(t)
+        out, low, high = np.abs(t), s.min(), s.max()
         for lot in self.lots:
+            if lot.end_m <= low or lot.start_m > high:
+                continue
             rows = (s >= lot.start_m) & (s < lot.end_m) & (t * lot.side > 0)
             inner = self.road_m
             for band in lot.bands:
@@ -131,6 +133,7 @@ def draw_layout(rng: np.random.Generator, start_m: float, end_m: float, path_m: 
     wanted = [REQUIRED[i] for i in rng.permutation(len(REQUIRED))]
     others = _CHARACTERS[int(rng.integers(len(_CHARACTERS)))]
     near = {1: wanted[:4], -1: wanted[4:]}
+    usual = (*REQUIRED, *others, *others)
     lots: list[Lot] = []
     for side, measures in sides.items():
         at = start_m
@@ -138,7 +141,8 @@ def draw_layout(rng: np.random.Generator, start_m: float, end_m: float, path_m: 
             if near[side] and at > -12.0:
                 kind = near[side].pop(0)
             else:
-                kind = others[int(rng.integers(len(others)))]
+                kinds = usual if -12.0 < at < path_m + 20.0 else others
+                kind = kinds[int(rng.integers(len(kinds)))]
             length = float(rng.uniform(*_LENGTH_M.get(kind, _USUAL_LENGTH_M)))
             lots += _pieces(rng, measures, side, kind, at, at + length)
             at += length

@@ -97,7 +97,7 @@ def _house(scenery: Scenery, lot: Lot) -> None:
     border = rng.random()
     if border < 0.65:
         _fence(scenery, lot, lot.start_m, lot.end_m, walk + 0.15, _STYLES)
-    if border > 0.5:
+    if border > 0.4:
         _hedge(scenery, lot, lot.end_m, walk + 0.8)
     _fence_across(scenery, lot, lot.start_m + 0.2, (walk + 0.5, lot.front_m))
     garden = (walk + 1.2, lot.front_m - 0.6)
@@ -142,8 +142,9 @@ def _park(scenery: Scenery, lot: Lot) -> None:
     if scenery.chance(0.4):
         _fence(scenery, lot, lot.start_m, lot.end_m, walk + 0.2, ("rails", "mesh", "guard"))
     _lawn(scenery, lot, (walk, walk + 12.0))
-    if scenery.chance(0.3):
+    if scenery.chance(0.4):
         _hedge(scenery, lot, lot.end_m, walk + 0.8)
+    _scatter(scenery, lot, plants.bush, (walk + 1.5, walk + 5.0), int(rng.integers(2, 8)), 1.0)
     _scatter(scenery, lot, plants.tree, (walk + 1.5, walk + 20.0), int(rng.integers(5, 9)), 1.6)
     _scatter(scenery, lot, plants.bush, (walk + 2.0, walk + 10.0), int(rng.integers(2, 7)), 1.1)
     _scatter(scenery, lot, plants.bush, (walk + 10.0, walk + 18.0), 10, 1.1)
@@ -180,7 +181,9 @@ def _plaza(scenery: Scenery, lot: Lot) -> None:
         if scenery.reserve(s, lot.side * (walk + 1.4), 0.3):
             scenery.put_on(lot, people.bicycle(rng, scenery.palette), s, walk + 1.4, turn)
     area = (walk + 0.8, lot.front_m - 0.8)
-    _scatter(scenery, lot, people.motorcycle, area, int(rng.integers(1, 4)), 0.9)
+    _scatter(
+        scenery, lot, people.motorcycle, (walk + 1.0, walk + 3.0), int(rng.integers(2, 5)), 0.9
+    )
     _scatter(scenery, lot, people.person, area, int(rng.integers(2, 5)), 0.4)
     _scatter(scenery, lot, furniture.small_thing, area, int(rng.integers(2, 5)), 0.8)
     _scatter(scenery, lot, plants.tree, area, int(rng.integers(0, 3)), 1.0)

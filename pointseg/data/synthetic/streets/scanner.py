@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from pointseg.data.synthetic.mesh import Prop, TriangleMesh, build_mesh
 from pointseg.data.synthetic.raycasting import Raycaster
 from pointseg.data.synthetic.streets import raw_ids, sensor
 from pointseg.data.synthetic.streets.sensor import LidarSettings
-from pointseg.data.synthetic.streets.street import Street, thing_ids
+from pointseg.data.synthetic.streets.street import Street
 
 _GHOSTS = 0.0008  # share of pulses that report something in mid-air
 
@@ -84,26 +84,29 @@ class StreetScanner:
         rays[:, :3] = pose[:3, 3]
         rays[:, 3:] = directions @ pose[:3, :3].T
         hits = _meet(self._static, self.street.mesh, rays)
-        moving = self._movers_at(float(self.street.plan.drive.times_s[index]))
+        moving = self._movers_at(index)
         if moving is not None:
             hits = hits.nearer(_meet(Raycaster(moving), moving, rays))
         return self._echoes(rng, hits, directions)
 
-    def _movers_at(self, time_s: float) -> TriangleMesh | None:
-        """The mesh of everybody who moves, None where nobody does."""
+    def _movers_at(self, index: int) -> TriangleMesh | None:
+        """The mesh of everybody who moves within reach, None where nobody does."""
         plan, scene = self.street.plan, Prop()
-        for mover in self.street.movers:
-            s, t = mover.place(time_s)
+        reach, here = self._settings.max_range_m + 10.0, float(plan.drive.s_m[index])
+        numbers = []
+        for number, mover in enumerate(self.street.movers, start=self.street.num_things + 1):
+            s, t = mover.place(float(plan.drive.times_s[index]))
+            if abs(s - here) > reach:
+                continue
             x, y, z, heading = plan.course.at(np.array(s), np.array(t))
             turn = float(np.arctan2(mover.velocity[1], mover.velocity[0]))
             at = (float(x), float(y), float(z) + plan.layout.height(s, t))
             scene.add(mover.prop, at, float(heading) + turn)
-        if not scene.labels:
+            numbers.append(number)
+        if not numbers:
             return None
-        ids = thing_ids(scene, self.street.num_things)
         mesh = build_mesh(scene, 0.0, (0.0, 0.0, 0.0))
-        mesh.instances[:] = ids[mesh.instances]
-        return mesh
+        return replace(mesh, instances=np.array(numbers, np.int32)[mesh.instances])
 
     def _echoes(self, rng: np.random.Generator, hits: _Hits, directions: np.ndarray) -> Sweep:
         mottle = rng.standard_normal(len(directions), dtype=np.float32) * hits.contrast

@@ -38,7 +38,7 @@ class Street:
     """A furnished street.
 
     ``mesh`` holds all that stands still; its ``instances`` are 0 for stuff and 1, 2, ... for
-    things. The things of ``movers`` are numbered on from ``num_things``.
+    things. ``movers`` are numbered on from ``num_things`` + 1.
     """
 
     plan: Plan
@@ -69,17 +69,17 @@ def build_street(seed: int, number: int, num_scans: int) -> Street:
     _line_sidewalks(scenery, plan)
     for lot in plan.layout.lots:
         furnish(scenery, lot)
-    things = thing_ids(scenery.contents, 0)
+    things = _thing_ids(scenery.contents)
     mesh = build_mesh(scenery.contents, 0.0, (0.0, 0.0, 0.0))
     movers = draw_traffic(rng, palette, plan.layout, plan.drive)
     mesh = replace(mesh, instances=things[mesh.instances])
     return Street(plan, mesh, int(things.max(initial=0)), movers)
 
 
-def thing_ids(prop: Prop, taken: int) -> np.ndarray:
-    """Instance ids int32, one an instance of a prop: 0 for stuff, numbers above ``taken``."""
+def _thing_ids(prop: Prop) -> np.ndarray:
+    """Instance ids int32, one an instance of a prop: 0 for stuff, 1, 2, ... for things."""
     is_thing = np.array([label in THINGS for label in prop.labels], bool)
-    return np.where(is_thing, np.cumsum(is_thing) + taken, 0).astype(np.int32)
+    return np.where(is_thing, np.cumsum(is_thing), 0).astype(np.int32)
 
 
 def _line_sidewalks(scenery: Scenery, plan: Plan) -> None:
@@ -107,9 +107,10 @@ def _line_sidewalks(scenery: Scenery, plan: Plan) -> None:
                 walk = (measures.walk_from_m + 0.8, measures.walk_to_m - 0.3)
                 turn = scenery.uniform(0, 6.28)
                 _stand(scenery, lot, people.person(rng, palette), walk, 0.4, turn)
-            if draw[4] < 0.2:
+            if draw[4] < 0.4:
+                make = people.bicycle if draw[4] < 0.2 else people.motorcycle
                 turn = 0.1 + np.pi * int(rng.integers(2))
-                _stand(scenery, lot, people.bicycle(rng, palette), at, 0.8, turn)
+                _stand(scenery, lot, make(rng, palette), at, 0.8, turn)
             if draw[3] < 0.15 and measures.walk_m > 2.8:
                 at = (measures.walk_to_m - 1.5, measures.walk_to_m - 1.4)
                 _stand(scenery, lot, buildings.shelter(rng, palette), at, 1.8)

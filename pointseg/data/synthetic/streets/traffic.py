@@ -15,12 +15,18 @@ from pointseg.data.synthetic.streets.layout import Layout
 from pointseg.data.synthetic.streets.materials import Palette
 from pointseg.data.synthetic.streets.raw_ids import MOVING
 
+_STRETCH_M = 25.0
+"""Length of the drive on which the movers of one list are met."""
+
 _Maker = Callable[[np.random.Generator, Palette], Prop]
 
 
 @dataclass(frozen=True, eq=False)
 class Mover:
-    """A thing that moves straight in street coordinates: (s, t) at time 0 and metres per second."""
+    """A thing that moves straight in street coordinates: (s, t) at time 0 and metres per second.
+
+    ``prop`` is one instance.
+    """
 
     prop: Prop
     start: tuple[float, float]
@@ -72,7 +78,8 @@ def draw_traffic(
     lane = layout.road_m / 2
     tracks = [_Track(drive.s_m, np.full(len(drive.s_m), -lane), 5.0)]
     movers = []
-    for make, way in _wanted(rng, layout):
+    stretches = max(1, round(float(drive.s_m[-1]) / _STRETCH_M))
+    for make, way in [one for _ in range(stretches) for one in _wanted(rng, layout)]:
         for _ in range(12):
             start, velocity = _passage(rng, way, drive)
             track = _Track(
@@ -92,7 +99,7 @@ def _wanted(rng: np.random.Generator, layout: Layout) -> list[tuple[_Maker, _Lan
     lane, kerb = layout.road_m / 2, layout.road_m - 0.7
     ahead, oncoming = _Lane(-lane, (7.0, 11.0), 7.0), _Lane(lane, (-13.0, -5.0), 7.0)
     cycling = (_Lane(-kerb, (3.0, 6.0), 2.5), _Lane(kerb, (-6.0, -3.0), 2.5))
-    large = (vehicles.truck, vehicles.driving_vehicle)[int(rng.integers(2))]
+    large = vehicles.truck if rng.random() < 0.4 else vehicles.driving_vehicle
     wanted: list[tuple[_Maker, _Lane]] = [
         (people.motorcyclist, oncoming if rng.random() < 0.6 else ahead),
         (people.bicyclist, cycling[int(rng.integers(2))]),
