@@ -175,6 +175,30 @@ def test_boxes_tubes_and_sheets_become_closed_outward_surfaces() -> None:
     assert (mesh.labels == 3).all()
 
 
+def test_rods_and_quads_lie_where_they_are_said_to() -> None:
+    material = Material((0.5, 0.5, 0.5))
+    prop, start, end = Prop(), np.array([1.0, -2.0, 0.5]), np.array([-0.5, 1.0, 2.0])
+    one = prop.instance(7)
+    prop.rod(one, material, (1.0, -2.0, 0.5), (-0.5, 1.0, 2.0), 0.2, taper=0.5)
+    square = np.array([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]])
+    prop.add_quads(one, material, square)
+    whole = Prop()
+    whole.add(prop, (0.0, 0.0, 3.0), yaw=np.pi / 2)
+    mesh = build_mesh(whole, -np.pi / 2, (0.0, 0.0, -3.0))
+    a, b, c = (mesh.vertices[mesh.faces[:, i]].astype(np.float64) for i in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    assert area[mesh.face_part == 1].tolist() == pytest.approx([0.5, 0.5])
+    rod = mesh.vertices[np.unique(mesh.faces[mesh.face_part == 0])]
+    axis = (end - start) / np.linalg.norm(end - start)
+    along = (rod - start) @ axis
+    off = np.linalg.norm(rod - start - along[:, None] * axis, axis=1)
+    near = along < 0.1
+    assert along[near] == pytest.approx(0.0, abs=1e-5)
+    assert along[~near] == pytest.approx(np.linalg.norm(end - start), abs=1e-5)
+    assert off[near].max() == pytest.approx(0.2, abs=1e-5)
+    assert off[~near].max() == pytest.approx(0.1, abs=1e-5)
+
+
 def test_missing_open3d_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "open3d", None)
     with pytest.raises(ImportError, match="pip install open3d.*apt-get install"):

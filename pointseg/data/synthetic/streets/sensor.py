@@ -1,7 +1,7 @@
 """A spinning lidar of 64 beams: its rays, and which pulses come back how strong.
 
 The elevations are those of the Velodyne HDL-64E: 32 beams from +2 degrees down in steps of 1/3
-degree, 32 more down to about -24.8 degrees in steps of 1/2 degree (the sensor's data sheet).
+degree, 32 more down to about -24.8 degrees in steps of about 1/2 degree (the sensor's data sheet).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _MAX_INTENSITY = 0.99
 class LidarSettings:
     """Resolution and reach of the scans.
 
-    ``azimuth_steps`` pulses per beam and turn: 512 give some 25,000 points a scan, 2083 (those of
-    the real sensor) some 100,000. Echoes beyond ``max_range_m`` are lost.
+    ``azimuth_steps`` pulses per beam and turn: 512 give some 29,000 points a scan, 2083 (those of
+    the real sensor) some 120,000. Echoes beyond ``max_range_m`` are lost.
 
     Raises:
         ValueError: a number is outside its range.

@@ -90,10 +90,9 @@ def _line_sidewalks(scenery: Scenery, plan: Plan) -> None:
         lots = [t for t in plan.layout.lots if t.side == side and t.kind is not Kind.SIDE_ROAD]
         kerb = measures.walk_from_m + 0.35
         for s in np.arange(plan.start_m + scenery.uniform(0, spacing), plan.end_m, spacing):
-            beside = any(lot.start_m + 0.5 < s < lot.end_m - 0.5 for lot in lots)
-            if beside and scenery.reserve(float(s), side * kerb, 0.4):
-                yaw = 0.0 if side > 0 else np.pi
-                scenery.put(furniture.lamp(rng, palette), float(s), side * kerb, yaw)
+            lot = next((t for t in lots if t.start_m + 0.5 < s < t.end_m - 0.5), None)
+            if lot is not None and scenery.reserve(float(s), side * kerb, 0.4):
+                scenery.put_on(lot, furniture.lamp(rng, palette), float(s), kerb)
         for lot in lots:
             draw, at = rng.random(5), (kerb, kerb + 0.2)
             if draw[0] < 0.45:

@@ -59,7 +59,7 @@ class _Track(NamedTuple):
     def meets(self, other: _Track) -> bool:
         """Whether the two ever come into each other's way."""
         room = (self.length_m + other.length_m) / 2 + 1.0
-        near = (np.abs(self.s - other.s) < room) & (np.abs(self.t - other.t) < 1.3)
+        near = (np.abs(self.s - other.s) < room) & (np.abs(self.t - other.t) < 1.7)
         return bool(near.any())
 
 
