@@ -96,7 +96,7 @@ class StreetScanner:
         numbers = []
         for number, mover in enumerate(self.street.movers, start=self.street.num_things + 1):
             s, t = mover.place(float(plan.drive.times_s[index]))
-            if abs(s - here) > reach:
+            if abs(s - here) > reach or not plan.start_m < s < plan.end_m:
                 continue
             x, y, z, heading = plan.course.at(np.array(s), np.array(t))
             turn = float(np.arctan2(mover.velocity[1], mover.velocity[0]))

@@ -111,8 +111,8 @@ def _line_sidewalks(scenery: Scenery, plan: Plan) -> None:
                 turn = 0.1 + np.pi * int(rng.integers(2))
                 _stand(scenery, lot, make(rng, palette), at, 0.8, turn)
             if draw[3] < 0.15 and measures.walk_m > 2.8:
-                at = (measures.walk_to_m - 1.5, measures.walk_to_m - 1.4)
-                _stand(scenery, lot, buildings.shelter(rng, palette), at, 1.8)
+                back = (measures.walk_to_m - 1.5, measures.walk_to_m - 1.4)
+                _stand(scenery, lot, buildings.shelter(rng, palette), back, 1.8)
             elif draw[3] < 0.35 and measures.walk_m > 2.4:
                 _stand(scenery, lot, plants.tree(rng, palette), (kerb + 0.1, kerb + 0.3), 0.6)
 

@@ -63,7 +63,7 @@ class _Track(NamedTuple):
         return bool(near.any())
 
 
-def moving(prop: Prop) -> Prop:
+def _moving(prop: Prop) -> Prop:
     """The prop, its instances of the classes of moving things."""
     return replace(prop, labels=[MOVING.get(label, label) for label in prop.labels])
 
@@ -89,7 +89,7 @@ def draw_traffic(
             )
             if not any(track.meets(other) for other in tracks):
                 tracks.append(track)
-                movers.append(Mover(moving(make(rng, palette)), start, velocity))
+                movers.append(Mover(_moving(make(rng, palette)), start, velocity))
                 break
     return tuple(movers)
 
