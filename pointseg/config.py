@@ -178,8 +178,10 @@ def _mapping(raw: Any, source: str) -> dict[str, Any]:
     return raw
 
 
-def parse_override(text: str) -> dict[str, Any]:
-    """Turn ``a.b=c`` into ``{"a": {"b": c}}``, with ``c`` read as YAML."""
+def parse_override(text: str, schema: Any = Any) -> dict[str, Any]:
+    """Turn ``a.b=c`` into ``{"a": {"b": c}}``, with ``c`` read as YAML; where ``schema`` wants text
+    there, a number is taken as it is written, so that ``data.val_split=08`` needs no quotes.
+    """
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -187,6 +189,8 @@ def parse_override(text: str) -> dict[str, Any]:
             f"{OVERRIDE_SOURCE} {text}: expected key.path=value, for example train.steps=100"
         )
     parsed: Any = _parse(value, f"{OVERRIDE_SOURCE} {text}")
+    if isinstance(parsed, (int, float)) and _type_at(schema, parts) is str:
+        parsed = value.strip()
     for part in reversed(parts):
         parsed = {part: parsed}
     return typing.cast("dict[str, Any]", parsed)
@@ -200,7 +204,9 @@ def _build_layers(
 ) -> T:
     # Every layer is checked by itself first, so that an error names the file that the key stands
     # in.
-    layers = layers + [(parse_override(text), f"{OVERRIDE_SOURCE} {text}") for text in overrides]
+    layers = layers + [
+        (parse_override(text, schema), f"{OVERRIDE_SOURCE} {text}") for text in overrides
+    ]
     merged: dict[str, Any] = {}
     for raw, source in layers:
         _convert(schema, raw, "", source, partial=True)
@@ -361,6 +367,15 @@ def _without_none(expected: Any) -> Any:
         rest = [a for a in typing.get_args(expected) if a is not type(None)]
         return rest[0] if len(rest) == 1 else expected
     return expected
+
+
+def _type_at(schema: Any, parts: list[str]) -> Any:
+    """The type of a key, None aside; Any where the schema does not know it."""
+    for part in parts:
+        if not dataclasses.is_dataclass(schema):
+            return Any
+        schema = _without_none(typing.get_type_hints(schema).get(part, Any))
+    return schema
 
 
 def _type_name(expected: Any) -> str:

@@ -9,46 +9,29 @@ it stopped.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
-from pathlib import Path
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pointseg.cli import run_main
+from pointseg.cli._generation import add_generation_arguments, progress_bar
 from pointseg.data.synthetic import FORMATS, RoomSet, synthesize_rooms
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    add_generation_arguments(parser)
     parser.add_argument(
         "--format", choices=tuple(FORMATS), default="scannet", help="layout (default: scannet)"
     )
     parser.add_argument("--train", type=int, default=200, help="training rooms (default: 200)")
     parser.add_argument("--val", type=int, default=24, help="validation rooms (default: 24)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the whole set (default: 0)")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     form = FORMATS[args.format]
     rooms = RoomSet(train=args.train, val=args.val, seed=args.seed, settings=form.settings)
-    columns = (
-        TextColumn("rooms"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-    )  # fmt: skip
-    with Progress(*columns) as progress:
-        task = progress.add_task("rooms", total=len(rooms.indices()))
-        made = synthesize_rooms(
-            args.out,
-            rooms,
-            workers=args.workers,
-            on_room=lambda done, _: progress.update(task, completed=done),
-            form=form,
-        )
-        progress.update(task, completed=len(rooms.indices()))
-    kept = len(rooms.indices()) - made
+    total = len(rooms.indices())
+    with progress_bar("rooms", total) as on_room:
+        made = synthesize_rooms(args.out, rooms, args.workers, on_room, form)
+    kept = total - made
     print(
         f"{args.out}: {made} rooms generated, {kept} were there; train {args.train}, val {args.val}"
     )

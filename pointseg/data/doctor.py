@@ -23,7 +23,8 @@ from pointseg.data.cache import SceneCache, hash_file
 from pointseg.data.catalog import ALL, DatasetSpec, SceneReader
 from pointseg.data.clouds import check_units
 from pointseg.data.labels import IGNORE_INDEX, LabelMap
-from pointseg.data.prepare import in_processes, progress_of
+from pointseg.data.prepare import progress_of, workers_for
+from pointseg.data.processes import in_processes
 from pointseg.data.registry import find_spec, listed_scenes, open_reader
 from pointseg.data.types import PointCloud
 
@@ -160,7 +161,8 @@ def examine(
     job = functools.partial(_examine_scene, pickle.dumps((reader, spec.label_map)))
     scenes = []
     with progress_of("checking scenes", len(scene_ids), show_progress) as advance:
-        for findings in in_processes(job, scene_ids, workers):
+        jobs = [(scene_id,) for scene_id in scene_ids]
+        for findings in in_processes(job, jobs, workers_for(len(jobs), workers)):
             scenes.append(findings)
             advance()
     order = {scene_id: index for index, scene_id in enumerate(scene_ids)}

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import multiprocessing
 import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -26,9 +23,7 @@ from rich.progress import (
 
 from pointseg.data.cache import SceneCache, describe_sources
 from pointseg.data.catalog import SceneReader
-
-T = TypeVar("T")
-R = TypeVar("R")
+from pointseg.data.processes import in_processes
 
 _SCENES_PER_WORKER = 8  # starting a process costs about as much as preparing this many scenes
 
@@ -105,11 +100,12 @@ def prepare(
     cache = SceneCache(folder)
     cache.write_index(dataset, dataclasses.asdict(reader.settings), splits)
     pickled = pickle.dumps(reader)
-    jobs = [_Job(scene_id, pickled, folder, thorough) for scene_id in scene_ids]
+    jobs = [(_Job(scene_id, pickled, folder, thorough),) for scene_id in scene_ids]
     results: dict[str, list[str]] = {"built": [], "unchanged": []}
     failed: dict[str, str] = {}
     with progress_of("preparing scenes", len(jobs), show_progress) as advance:
-        for scene_id, outcome, message in in_processes(_prepare_scene, jobs, workers):
+        num_workers = workers_for(len(jobs), workers)
+        for scene_id, outcome, message in in_processes(_prepare_scene, jobs, num_workers):
             if outcome == "failed":
                 failed[scene_id] = message
             else:
@@ -129,34 +125,13 @@ def raise_failures(report: PrepareReport) -> None:
         raise ValueError(f"{len(report.failed)} scenes could not be prepared:\n" + "\n".join(shown))
 
 
-def _num_workers(workers: int | None, num_jobs: int) -> int:
-    if workers is not None:
-        if workers < 0:
-            raise ValueError(f"workers must be >= 0, got {workers}")
-        return min(workers, num_jobs)
-    available = len(os.sched_getaffinity(0))
-    return min(available, num_jobs // _SCENES_PER_WORKER)
-
-
-def in_processes(
-    function: Callable[[T], R], items: Sequence[T], workers: int | None
-) -> Iterator[R]:
-    """Results of a picklable function as they come, in any order.
-
-    ``workers`` processes; None: one a core where there are items enough, 0: this one alone.
-    """
-    num_workers = _num_workers(workers, len(items))
-    if num_workers <= 1:
-        yield from map(function, items)
-        return
-    # Not fork: the calling process may hold threads of its own.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(num_workers, mp_context=context)
-    try:
-        for future in as_completed([pool.submit(function, item) for item in items]):
-            yield future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def workers_for(num_scenes: int, workers: int | None) -> int:
+    """The number of processes asked for; None: one a core, where there are scenes enough."""
+    if workers is None:
+        return min(len(os.sched_getaffinity(0)), num_scenes // _SCENES_PER_WORKER)
+    if workers < 0:
+        raise ValueError(f"workers must be >= 0, got {workers}")
+    return workers
 
 
 @contextmanager

@@ -113,6 +113,11 @@ def test_overrides_are_yaml(tmp_path, override, expected):
     assert load(tmp_path, "title: x", override).inner == expected
 
 
+@pytest.mark.parametrize("text", ["08", "1e3", "true", "3.50", "plain"])
+def test_overrides_of_text_are_taken_as_written(tmp_path, text):
+    assert load(tmp_path, "title: x", f"title={text}").title == text
+
+
 MISTAKES: list[tuple[str, list[str], list[str]]] = [
     (
         "{title: x, inner: {learning_rat: 1}}",

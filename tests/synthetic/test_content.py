@@ -13,8 +13,8 @@ from pointseg.data.synthetic.control import score_control, train_control
 from pointseg.data.synthetic.dataset import FIRST_VALIDATION_ROOM
 from pointseg.data.synthetic.mesh import Prop, build_mesh
 from pointseg.data.synthetic.palettes import Material
+from pointseg.data.synthetic.raycasting import load_open3d
 from pointseg.data.synthetic.rooms import RECIPES, furnish
-from pointseg.data.synthetic.scanner import load_open3d
 from pointseg.data.types import PointCloud
 
 NUM_ROOMS = 24
@@ -173,6 +173,30 @@ def test_boxes_tubes_and_sheets_become_closed_outward_surfaces() -> None:
     rings = np.pi * 0.3 * 0.2 * (1 + 0.8 + 0.64) / 3
     assert 0.93 * rings < tube < rings  # a polygon of twelve corners inside the ellipse
     assert (mesh.labels == 3).all()
+
+
+def test_rods_and_quads_lie_where_they_are_said_to() -> None:
+    material = Material((0.5, 0.5, 0.5))
+    prop, start, end = Prop(), np.array([1.0, -2.0, 0.5]), np.array([-0.5, 1.0, 2.0])
+    one = prop.instance(7)
+    prop.rod(one, material, (1.0, -2.0, 0.5), (-0.5, 1.0, 2.0), 0.2, taper=0.5)
+    square = np.array([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]])
+    prop.add_quads(one, material, square)
+    whole = Prop()
+    whole.add(prop, (0.0, 0.0, 3.0), yaw=np.pi / 2)
+    mesh = build_mesh(whole, -np.pi / 2, (0.0, 0.0, -3.0))
+    a, b, c = (mesh.vertices[mesh.faces[:, i]].astype(np.float64) for i in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    assert area[mesh.face_part == 1].tolist() == pytest.approx([0.5, 0.5])
+    rod = mesh.vertices[np.unique(mesh.faces[mesh.face_part == 0])]
+    axis = (end - start) / np.linalg.norm(end - start)
+    along = (rod - start) @ axis
+    off = np.linalg.norm(rod - start - along[:, None] * axis, axis=1)
+    near = along < 0.1
+    assert along[near] == pytest.approx(0.0, abs=1e-5)
+    assert along[~near] == pytest.approx(np.linalg.norm(end - start), abs=1e-5)
+    assert off[near].max() == pytest.approx(0.2, abs=1e-5)
+    assert off[~near].max() == pytest.approx(0.1, abs=1e-5)
 
 
 def test_missing_open3d_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

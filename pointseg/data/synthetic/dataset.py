@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pointseg.data.processes import in_processes
 from pointseg.data.synthetic.camera import ScanSettings
+from pointseg.data.synthetic.generation import check_workers, claim
+from pointseg.data.synthetic.raycasting import load_open3d
 from pointseg.data.synthetic.rooms import furnish
-from pointseg.data.synthetic.scanner import Scan, load_open3d, scan_room
-from pointseg.data.synthetic.writer import scene_files, write_meta, write_scene, write_text
+from pointseg.data.synthetic.scanner import Scan, scan_room
+from pointseg.data.synthetic.writer import scene_files, write_meta, write_scene
 
 GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other bytes."""
@@ -149,61 +149,21 @@ def synthesize_rooms(
         ImportError: open3d is missing.
     """
     rooms = rooms or RoomSet(settings=form.settings)
-    if workers < 1:
-        raise ValueError(f"workers: expected at least 1, got {workers}")
+    check_workers(workers)
     folder = Path(root)
-    _claim(folder, rooms, form)
+    claim(folder, MANIFEST, form.manifest(rooms), "synthetic rooms")
+    for partial in folder.glob("*/.*.partial"):
+        shutil.rmtree(partial)
     indices = rooms.indices()
     missing = [i for i in indices if not (folder / form.folder(i)).is_dir()]
     if missing:
         load_open3d()
     done = len(indices) - len(missing)
-    for _ in _generate(folder, rooms, missing, workers, form):
+    jobs = [(folder / form.folder(i), rooms.seed, i, rooms.settings) for i in missing]
+    for _ in in_processes(form.generate, jobs, workers):
         done += 1
         if on_room is not None:
             on_room(done, len(indices))
     if form.finish is not None:
         form.finish(folder, rooms)
     return len(missing)
-
-
-def _claim(folder: Path, rooms: RoomSet, form: RoomFormat) -> None:
-    """Check that a folder is empty or holds rooms of the same kind, and mark it."""
-    path = folder / MANIFEST
-    wanted = json.dumps(form.manifest(rooms), indent=1)
-    if path.is_file():
-        found = path.read_text()
-        if json.loads(found) != json.loads(wanted):
-            raise ValueError(
-                f"{folder} holds synthetic rooms of another generator version, seed, format or "
-                f"resolution (see {MANIFEST} there); give another --out, or delete that folder "
-                "first"
-            )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(
-            f"{folder} is not empty and holds no {MANIFEST}: it was not made by this command; "
-            "give an --out that is empty or does not exist"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, wanted)
-    for partial in folder.glob("*/.*.partial"):
-        shutil.rmtree(partial)
-
-
-def _generate(
-    root: Path, rooms: RoomSet, missing: list[int], workers: int, form: RoomFormat
-) -> Iterator[int]:
-    jobs = [(root / form.folder(i), rooms.seed, i, rooms.settings) for i in missing]
-    if workers == 1 or len(missing) < 2:
-        for job in jobs:
-            yield form.generate(*job)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(missing)), mp_context=context) as pool:
-        futures = [pool.submit(form.generate, *job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise

@@ -1,8 +1,8 @@
-"""Triangle meshes made of boxes, tubes and sheets.
+"""Triangle meshes made of boxes, tubes, sheets and loose quads.
 
-Furniture is described by a handful of parametric parts (:class:`Prop`), placed in a room by a
-translation and a yaw, and turned into triangles for all parts at once (:class:`RoomMesh`), so that
-a room of a thousand parts costs a few milliseconds.
+Things are described by a handful of parametric parts (:class:`Prop`), placed in a scene by a
+translation and a yaw, and turned into triangles for all parts at once (:class:`TriangleMesh`), so
+that a scene of a thousand parts costs a few milliseconds.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _BOX_FACES = np.array(
     ],
     np.int64,
 )  # fmt: skip
+
+_QUAD_FACES = np.array([[0, 1, 2], [0, 2, 3]], np.int64)
 
 
 def _tube_faces(sides: int) -> np.ndarray:
@@ -69,13 +71,22 @@ class Sheet(NamedTuple):
     material: Material
 
 
+class Quads(NamedTuple):
+    """Separate quadrilaterals: corners ``[N, 4, 3]`` in their prop's frame, in turn around each."""
+
+    corners: np.ndarray
+    instance: int
+    material: Material
+
+
 @dataclass
 class Prop:
-    """A piece of furniture (or several that belong together) in a frame of its own.
+    """A thing (or several that belong together) in a frame of its own.
 
-    The origin is on the floor, +z up; ``-y`` is the back (the wall side) and ``+y`` the front.
-    ``size`` is the footprint's (width, depth) centred on x and reaching from y = 0 to y = depth,
-    and the height, all in metres. ``labels[i]`` is the nyu40 id of the prop's i-th instance.
+    The origin is on the floor, +z up. Of a piece of furniture ``-y`` is the back (the wall side)
+    and ``+y`` the front; ``size`` is the footprint's (width, depth) centred on x and reaching from
+    y = 0 to y = depth, and the height, all in metres. ``labels[i]`` is the raw id of the prop's
+    i-th instance.
     """
 
     size: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -83,9 +94,10 @@ class Prop:
     boxes: list[Part] = field(default_factory=list)
     tubes: list[Part] = field(default_factory=list)
     sheets: list[Sheet] = field(default_factory=list)
+    quads: list[Quads] = field(default_factory=list)
 
     def instance(self, label: int) -> int:
-        """Start a new instance of a nyu40 class; return its index in this prop."""
+        """Start a new instance of a class, given by its raw id; return its index in this prop."""
         self.labels.append(label)
         return len(self.labels) - 1
 
@@ -121,9 +133,38 @@ class Prop:
         half = (rx, ry, (z[1] - z[0]) / 2)
         self.tubes.append(Part(center, half, yaw, pitch, taper, instance, material))
 
+    def rod(
+        self,
+        instance: int,
+        material: Material,
+        start: tuple[float, float, float],
+        end: tuple[float, float, float],
+        radius: float,
+        taper: float = 1.0,
+    ) -> None:
+        """Add a round frustum from one point to another; ``radius`` is that at ``start``."""
+        a, b = np.array(start), np.array(end)
+        length = float(np.linalg.norm(b - a))
+        x, y, z = (b - a) / length
+        center = (a + b) / 2
+        part = Part(
+            (float(center[0]), float(center[1]), float(center[2])),
+            (radius, radius, length / 2),
+            float(np.arctan2(x, -y)),
+            float(np.arccos(np.clip(z, -1.0, 1.0))),
+            taper,
+            instance,
+            material,
+        )
+        self.tubes.append(part)
+
     def sheet(self, instance: int, material: Material, grid: np.ndarray) -> None:
         """Add a surface through a grid of vertices ``[rows, columns, 3]``."""
         self.sheets.append(Sheet(grid, instance, material))
+
+    def add_quads(self, instance: int, material: Material, corners: np.ndarray) -> None:
+        """Add quadrilaterals by their corners ``[N, 4, 3]``."""
+        self.quads.append(Quads(corners, instance, material))
 
     def add(
         self,
@@ -150,24 +191,28 @@ class Prop:
         self.boxes += [moved(part) for part in other.boxes]
         self.tubes += [moved(part) for part in other.tubes]
         for sheet in other.sheets:
-            grid = np.stack(
-                [
-                    cos * sheet.grid[..., 0] - sin * sheet.grid[..., 1] + xyz[0],
-                    sin * sheet.grid[..., 0] + cos * sheet.grid[..., 1] + xyz[1],
-                    sheet.grid[..., 2] + xyz[2],
-                ],
-                -1,
-            )
             instance = sheet.instance + first if into is None else into
+            grid = _yawed(sheet.grid, yaw) + np.array(xyz)
             self.sheets.append(Sheet(grid, instance, sheet.material))
+        for quads in other.quads:
+            instance = quads.instance + first if into is None else into
+            corners = _yawed(quads.corners, yaw) + np.array(xyz)
+            self.quads.append(Quads(corners, instance, quads.material))
+
+
+def _yawed(points: np.ndarray, yaw: float) -> np.ndarray:
+    """Points ``[..., 3]`` turned about z."""
+    cos, sin = float(np.cos(yaw)), float(np.sin(yaw))
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    return np.stack([cos * x - sin * y, sin * x + cos * y, z], -1)
 
 
 @dataclass(frozen=True)
 class TriangleMesh:
-    """A room's triangles and what each is part of.
+    """A scene's triangles and what each is part of.
 
     ``vertices`` float32 [V, 3] metres; ``faces`` uint32 [F, 3]; ``face_part`` int32 [F]; per part
-    (Q parts): ``labels`` uint16 [Q] nyu40 ids, ``instances`` int32 [Q], ``rgb`` float32 [Q, 3] in
+    (Q parts): ``labels`` uint16 [Q] raw ids, ``instances`` int32 [Q], ``rgb`` float32 [Q, 3] in
     [0, 1], ``pattern`` int8 [Q], ``contrast`` float32 [Q], ``dropout`` float32 [Q].
     """
 
@@ -202,7 +247,7 @@ def _grid_faces(rows: int, columns: int) -> np.ndarray:
 
 
 def build_mesh(prop: Prop, yaw: float, shift: tuple[float, float, float]) -> TriangleMesh:
-    """Triangulate a prop (a whole room is one) after a final yaw about z and a shift."""
+    """Triangulate a prop (a whole scene is one) after a final yaw about z and a shift."""
     vertices, faces, face_part = [], [], []
     first_vertex = 0
     if prop.boxes:
@@ -236,12 +281,17 @@ def build_mesh(prop: Prop, yaw: float, shift: tuple[float, float, float]) -> Tri
         part = len(prop.boxes) + len(prop.tubes) + i
         face_part.append(np.full(len(sheet_faces), part))
         first_vertex += rows * columns
-    xyz = np.concatenate(vertices)
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    xyz = np.stack(
-        [cos * xyz[:, 0] - sin * xyz[:, 1], sin * xyz[:, 0] + cos * xyz[:, 1], xyz[:, 2]], 1
-    )
-    owners: list[Part | Sheet] = [*prop.boxes, *prop.tubes, *prop.sheets]
+    for i, quads in enumerate(
+        prop.quads, start=len(prop.boxes) + len(prop.tubes) + len(prop.sheets)
+    ):
+        count = len(quads.corners)
+        vertices.append(quads.corners.reshape(-1, 3))
+        corner = first_vertex + np.arange(count)[:, None, None] * 4
+        faces.append((corner + _QUAD_FACES).reshape(-1, 3))
+        face_part.append(np.full(2 * count, i))
+        first_vertex += count * 4
+    xyz = _yawed(np.concatenate(vertices), yaw)
+    owners: list[Part | Sheet | Quads] = [*prop.boxes, *prop.tubes, *prop.sheets, *prop.quads]
     instances = np.array([owner.instance for owner in owners], np.int32)
     materials = [owner.material for owner in owners]
     return TriangleMesh(

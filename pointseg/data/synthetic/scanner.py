@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 
 from pointseg.data.synthetic.camera import CameraPath, ScanSettings, camera_path, view_rays
 from pointseg.data.synthetic.lighting import Lighting, surface_colors
-from pointseg.data.synthetic.mesh import TriangleMesh, build_mesh
+from pointseg.data.synthetic.mesh import build_mesh
+from pointseg.data.synthetic.raycasting import Raycaster
 from pointseg.data.synthetic.rooms import Room
 
 _FAR_M = 7.5
@@ -35,39 +35,9 @@ class Scan:
     scene_type: str
 
 
-def load_open3d() -> ModuleType:
-    """Import open3d, which only ray casting needs here.
-
-    Raises:
-        ImportError: with what to install, where it or a system library of its is missing.
-    """
-    try:
-        import open3d
-    except (ImportError, OSError) as error:
-        raise ImportError(
-            "generating synthetic rooms needs open3d for ray casting: `pip install open3d`; on "
-            "Debian and Ubuntu it also needs `apt-get install libgl1 libegl1 libgomp1 libx11-6` "
-            f"(the import failed with: {error})"
-        ) from error
-    return open3d
-
-
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Row-wise scalar product of two [R, 3] arrays."""
     return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2]
-
-
-def _cast(mesh: TriangleMesh, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distance float32 [R] (inf: nothing hit), part int32 [R], unit normal float32 [R, 3]."""
-    o3d = load_open3d()
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    tensor = o3d.core.Tensor
-    scene.add_triangles(tensor(mesh.vertices), tensor(mesh.faces))
-    hits = scene.cast_rays(tensor(rays.reshape(-1, 6)), nthreads=1)
-    distance = hits["t_hit"].numpy()
-    triangle = hits["primitive_ids"].numpy()
-    triangle = np.where(np.isfinite(distance), triangle, 0)
-    return distance, mesh.face_part[triangle], hits["primitive_normals"].numpy()
 
 
 def _returned(
@@ -198,8 +168,8 @@ def scan_room(
     poses[:, 2] += shift[2]
     poses[:, 3] += yaw
     rays = view_rays(poses, settings)
-    distance, part, normal = _cast(mesh, rays)
     rays = rays.reshape(-1, 6)
+    distance, part, normal = Raycaster(mesh).cast(rays)
     direction = rays[:, 3:]
     toward = -_dot(normal, direction)
     kept = np.flatnonzero(_returned(rng, distance, np.abs(toward), mesh.dropout[part]))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pointseg.data.labels import NYU40
+from pointseg.data.synthetic.generation import write_text
 from pointseg.data.synthetic.nyu40 import UNANNOTATED, raw_category
 from pointseg.data.synthetic.scanner import Scan
 
@@ -152,13 +153,6 @@ def write_meta(root: Path, splits: Mapping[str, Sequence[str]]) -> None:
         text = "".join(f"{scene_id}\n" for scene_id in scene_ids)
         write_text(meta / f"scannetv2_{split}.txt", text)
     write_text(meta / "scannetv2-labels.combined.tsv", label_table())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a text file in one step."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def label_table() -> str:
