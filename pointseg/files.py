@@ -55,3 +55,9 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file in one step, in place of an earlier one."""
+    with written_whole(path, overwrite=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")

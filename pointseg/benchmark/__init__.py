@@ -9,7 +9,6 @@ from pointseg.benchmark.report import (
     markdown_page,
     print_table,
     write_json,
-    write_text,
 )
 from pointseg.benchmark.suites import SUITES, Options, Suite
 
@@ -23,5 +22,4 @@ __all__ = [
     "markdown_page",
     "print_table",
     "write_json",
-    "write_text",
 ]

@@ -16,7 +16,7 @@ import pointseg
 from pointseg.benchmark.ceilings import Ceilings
 from pointseg.benchmark.inputs import Scene, neighbors_of_27
 from pointseg.benchmark.timing import CPU, machine_peaks
-from pointseg.files import written_whole
+from pointseg.files import replace_text
 from pointseg.machine import cpu_name
 from pointseg.sparse import VoxelGrid
 
@@ -220,10 +220,4 @@ def write_json(path: Path, head: Mapping[str, Any], rows: Sequence[Row]) -> None
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
     """Write JSON, atomically."""
-    write_text(path, json.dumps(document, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write or replace a file, atomically."""
-    with written_whole(path, overwrite=True) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    replace_text(path, json.dumps(document, indent=1) + "\n")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointseg.cli import PACKAGE_DIR, run_main
+from pointseg.files import replace_text
 
 if TYPE_CHECKING:
     from pointseg.benchmark import Options
@@ -116,7 +117,7 @@ def _suite(args: argparse.Namespace) -> int:
     if args.json:
         benchmark.write_json(args.json, head, rows)
     if args.markdown:
-        benchmark.write_text(args.markdown, benchmark.markdown_page(head, rows))
+        replace_text(args.markdown, benchmark.markdown_page(head, rows))
     return 0
 
 
@@ -144,7 +145,7 @@ def _scaling(args: argparse.Namespace) -> int:
     table = scaling.fit_table(lines)
     facts = report.header_lines(head)
     page = "\n".join(f"* {fact}" for fact in facts) + f"\n\n{table}\n{scaling.point_table(points)}"
-    report.write_text(args.out / "scaling.md", page)
+    replace_text(args.out / "scaling.md", page)
     document = {"header": head, "points": list(map(asdict, points))}
     document["fits"] = list(map(asdict, lines))
     report.write_document(args.out / "scaling.json", document)

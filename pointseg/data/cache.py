@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from pointseg.data.types import PointCloud
+from pointseg.files import replace_text
 
 FORMAT_VERSION = 2
 """Raised whenever the reader or the layout changes what a prepared scene holds."""
@@ -54,13 +55,6 @@ def describe_sources(sources: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
             "blake2b": hash_file(path),
         }
     return described
-
-
-def write_text(path: Path, content: str) -> None:
-    """Write a text file under another name, then rename it into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(content, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _to_json(content: Mapping[str, Any]) -> str:
@@ -103,7 +97,7 @@ class SceneCache:
                 "settings": dict(settings),
                 "splits": {name: list(scene_ids) for name, scene_ids in splits.items()},
             }
-            write_text(self.folder / _INDEX, _to_json(content))
+            replace_text(self.folder / _INDEX, _to_json(content))
         except OSError as error:
             raise ValueError(
                 f"{self.folder}: cannot write prepared scenes ({error.strerror or error}); "
@@ -145,7 +139,7 @@ class SceneCache:
                 "arrays": arrays,
                 "sources": dict(sources),
             }
-            write_text(temporary / _SCENE, _to_json(content))
+            replace_text(temporary / _SCENE, _to_json(content))
             _install(temporary, self.folder / cloud.scene_id)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

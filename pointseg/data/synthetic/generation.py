@@ -6,13 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pointseg.files import written_whole
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a text file in one step."""
-    with written_whole(path, overwrite=True) as partial:
-        partial.write_text(text)
+from pointseg.files import replace_text
 
 
 def claim(folder: Path, name: str, manifest: Mapping[str, object], what: str) -> None:
@@ -32,7 +26,7 @@ def claim(folder: Path, name: str, manifest: Mapping[str, object], what: str) ->
     if path.is_file():
         if json.loads(path.read_text()) != json.loads(wanted):
             raise ValueError(
-                f"{folder} holds {what} of another generator version, format, seed or resolution "
+                f"{folder} holds {what} of another generator version, seed, format or resolution "
                 f"(see {name} there); give another --out, or delete that folder first"
             )
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -41,7 +35,7 @@ def claim(folder: Path, name: str, manifest: Mapping[str, object], what: str) ->
             "give an --out that is empty or does not exist"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, wanted)
+    replace_text(path, wanted)
 
 
 def check_workers(workers: int) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from pointseg.data.labels import NYU40
-from pointseg.data.synthetic.generation import write_text
 from pointseg.data.synthetic.nyu40 import UNANNOTATED, raw_category
 from pointseg.data.synthetic.scanner import Scan
+from pointseg.files import replace_text
 
 PLY_COMMENT = "pointseg synthetic room"
 SEGMENT_EDGE_M = 0.4
@@ -151,8 +151,8 @@ def write_meta(root: Path, splits: Mapping[str, Sequence[str]]) -> None:
     meta.mkdir(parents=True, exist_ok=True)
     for split, scene_ids in splits.items():
         text = "".join(f"{scene_id}\n" for scene_id in scene_ids)
-        write_text(meta / f"scannetv2_{split}.txt", text)
-    write_text(meta / "scannetv2-labels.combined.tsv", label_table())
+        replace_text(meta / f"scannetv2_{split}.txt", text)
+    replace_text(meta / "scannetv2-labels.combined.tsv", label_table())
 
 
 def label_table() -> str:

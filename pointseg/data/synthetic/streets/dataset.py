@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pointseg.data.processes import in_processes
-from pointseg.data.synthetic.generation import check_workers, claim, write_text
+from pointseg.data.synthetic.generation import check_workers, claim
 from pointseg.data.synthetic.raycasting import load_open3d
 from pointseg.data.synthetic.streets.scanner import StreetScanner
 from pointseg.data.synthetic.streets.sensor import LidarSettings
@@ -21,6 +21,7 @@ from pointseg.data.synthetic.streets.writer import (
     times_text,
     write_sweep,
 )
+from pointseg.files import replace_text
 
 GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other bytes."""
@@ -174,9 +175,9 @@ def _finish(root: Path, streets: StreetSet, number: int) -> None:
     """Add calibration, times and poses to a sequence's scans and give its folder its name."""
     folder = _unfinished(root, number)
     drive = plan_street(streets.seed, number, streets.scans).drive
-    write_text(folder / "calib.txt", calib_text())
-    write_text(folder / "times.txt", times_text(drive.times_s))
-    write_text(folder / "poses.txt", poses_text(drive.poses))
+    replace_text(folder / "calib.txt", calib_text())
+    replace_text(folder / "times.txt", times_text(drive.times_s))
+    replace_text(folder / "poses.txt", poses_text(drive.poses))
     for left_over in folder.rglob(".*.part"):
         left_over.unlink()
     os.replace(folder, sequence_folder(root, number))
