@@ -88,7 +88,7 @@ def _prepare(args: argparse.Namespace) -> int:
     reader = spec.open(root, _options(args.option))
     report = prepare(
         reader,
-        present_scenes(reader, args.split, spec.layout, args.require_all),
+        present_scenes(reader, args.split, spec, args.require_all),
         args.out if args.out is not None else root / spec.prepared_in,
         dataset=args.dataset,
         splits=split_lists(reader, spec),

@@ -75,14 +75,18 @@ class SceneCache:
     # -- the folder -------------------------------------------------------------------------------
 
     def read_index(self) -> dict[str, Any] | None:
-        """Dataset name, settings and splits the folder was made with; None without a valid
+        """``dataset``, ``settings`` and ``splits`` the folder was made with; None without a valid
         index.
         """
         try:
             index = json.loads((self.folder / _INDEX).read_bytes())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
             return None
-        return index if isinstance(index, dict) else None
+        return index if _is_index(index) else None
+
+    def has_index(self) -> bool:
+        """Whether there is an index, valid or not."""
+        return (self.folder / _INDEX).is_file()
 
     def write_index(
         self, dataset: str, settings: Mapping[str, Any], splits: Mapping[str, Sequence[str]]
@@ -249,7 +253,7 @@ class SceneCache:
             content = json.loads(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(f"{path}: scene is not prepared; {_REMEDY}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: not valid json ({error}); {_REMEDY}") from error
         if not isinstance(content, dict) or "format" not in content:
             raise ValueError(f"{path}: does not describe a prepared scene; {_REMEDY}")
@@ -257,6 +261,16 @@ class SceneCache:
         if content["format"] == FORMAT_VERSION and not expected <= content.keys():
             raise ValueError(f"{path}: lacks one of {', '.join(sorted(expected))}; {_REMEDY}")
         return content
+
+
+def _is_index(content: Any) -> bool:
+    if not isinstance(content, dict) or not isinstance(content.get("dataset"), str):
+        return False
+    settings, splits = content.get("settings"), content.get("splits")
+    if not isinstance(settings, dict) or not isinstance(splits, dict):
+        return False
+    lists = splits.values()
+    return all(isinstance(ids, list) and all(isinstance(s, str) for s in ids) for ids in lists)
 
 
 def _arrays_of(cloud: PointCloud) -> dict[str, np.ndarray[Any, Any]]:

@@ -66,6 +66,8 @@ class DatasetSpec:
     prepared     whether scenes are parsed once and stored as arrays, or read from their files each
                  time, which are as fast
     prepared_in  folder of the root for those arrays; datasets of the same files have one each
+    listed_as_found  whether splits have no lists: they are what is on disk, so that ``expected``
+                 alone tells what is missing
     expected     scenes of each split in the complete release, for checks
     """
 
@@ -79,6 +81,7 @@ class DatasetSpec:
     remedy: str = ""
     prepared: bool = True
     prepared_in: str = "prepared"
+    listed_as_found: bool = False
     expected: Mapping[str, int] | None = None
 
     def is_raw(self, root: Path) -> bool:
@@ -88,6 +91,12 @@ class DatasetSpec:
     def open(self, root: Path, options: Mapping[str, Any] | None = None) -> SceneReader:
         """The reader of ``root``; an unknown or wrong option is a ValueError that names it."""
         return self.reader(root, build_settings(self.settings, options or {}))
+
+
+def check_bool(name: str, value: object) -> None:
+    """ValueError unless a setting is true or false: ``'false'`` would count as true."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r}")
 
 
 def build_settings(settings: type[Any], options: Mapping[str, Any]) -> Any:

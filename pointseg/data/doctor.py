@@ -6,6 +6,7 @@ or warns about a note; neither stops the rest.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -23,9 +24,9 @@ from pointseg.data.cache import SceneCache, hash_file
 from pointseg.data.catalog import ALL, DatasetSpec, SceneReader
 from pointseg.data.clouds import check_units
 from pointseg.data.labels import IGNORE_INDEX, LabelMap
-from pointseg.data.prepare import progress_of, workers_for
-from pointseg.data.processes import in_processes
-from pointseg.data.registry import find_spec, listed_scenes, open_reader
+from pointseg.data.prepare import message_of, progress_of, workers_for
+from pointseg.data.processes import in_processes, unpickled
+from pointseg.data.registry import find_spec, open_reader
 from pointseg.data.types import PointCloud
 
 _PACKAGE_LOGGER = "pointseg"
@@ -154,10 +155,11 @@ def examine(
     """Read every scene of a split that is on disk, and compare the whole with what it should be.
 
     Raises only where there is nothing to look at: an unknown dataset, split or option (ValueError),
-    a root that is not there (FileNotFoundError).
+    a root that is not there (FileNotFoundError). A list or a table that is broken is a problem, and
+    what can be found without it is read.
     """
     spec, reader = find_spec(dataset), open_reader(dataset, root, options)
-    scene_ids = [s for s in listed_scenes(reader.listed, split) if reader.has(s)]
+    scene_ids, list_problems = _scenes_of(spec, reader, split)
     job = functools.partial(_examine_scene, pickle.dumps((reader, spec.label_map)))
     scenes = []
     with progress_of("checking scenes", len(scene_ids), show_progress) as advance:
@@ -169,7 +171,8 @@ def examine(
     scenes.sort(key=lambda scene: order[scene.scene_id])
     splits, split_problems, split_notes = _examine_splits(spec, reader)
     notes = [*split_notes, *_duplicates(scenes), *_absent_classes(scenes, spec.label_map)]
-    problems = [*split_problems, *_prepared_problems(reader.root / spec.prepared_in)]
+    stored = _prepared_problems(reader.root / spec.prepared_in, scene_ids, workers)
+    problems = [*list_problems, *split_problems, *stored]
     if not scene_ids:
         problems.append(f"{reader.root}: no scene of split {split!r} is there")
     return DatasetFindings(
@@ -197,15 +200,9 @@ class _Warnings(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-@functools.lru_cache(maxsize=1)  # one reader a process, which warns about a thing once
-def _unpickled(pickled: bytes) -> tuple[SceneReader, LabelMap]:
-    found: tuple[SceneReader, LabelMap] = pickle.loads(pickled)
-    return found
-
-
 def _examine_scene(pickled: bytes, scene_id: str) -> SceneFindings:
     """Runs in a worker process."""
-    reader, label_map = _unpickled(pickled)
+    reader, label_map = unpickled(pickled)
     logger, handler = logging.getLogger(_PACKAGE_LOGGER), _Warnings()
     propagates = logger.propagate
     logger.addHandler(handler)
@@ -227,8 +224,7 @@ def _findings(
                 hashes[name] = hash_file(path)
         cloud = reader.read_scene(scene_id).own()
     except Exception as error:  # a check must outlive a fault of a reader, too, and name it
-        expected = isinstance(error, (ValueError, OSError))
-        text = str(error) if expected else f"{scene_id}: the reader failed: {error!r}"
+        text = message_of(error, scene_id)
         return SceneFindings(scene_id, hashes=hashes, problems=(text,), notes=tuple(warnings))
     counts = None
     problems = [f"{scene_id}: {text}" for text in _odd_values(cloud, label_map)]
@@ -242,8 +238,15 @@ def _findings(
         hashes=hashes,
         content=hashlib.blake2b(cloud.xyz_m.tobytes(), digest_size=16).hexdigest(),
         problems=tuple(problems),
-        notes=(*warnings, *(f"{scene_id}: {text}" for text in check_units(cloud))),
+        notes=(*warnings, *(f"{scene_id}: {text}" for text in _notes(cloud))),
     )
+
+
+def _notes(cloud: PointCloud) -> Iterator[str]:
+    """What may be as it should, and is worth a look."""
+    yield from check_units(cloud)
+    if cloud.labels is not None and (cloud.labels == IGNORE_INDEX).all():
+        yield "it has labels, but no point has a class; the file of labels may be lost"
 
 
 def _odd_values(cloud: PointCloud, label_map: LabelMap) -> Iterator[str]:
@@ -261,6 +264,31 @@ def _odd_values(cloud: PointCloud, label_map: LabelMap) -> Iterator[str]:
 
 
 # -- the whole ------------------------------------------------------------------------------------
+
+
+def _scenes_of(spec: DatasetSpec, reader: SceneReader, split: str) -> tuple[list[str], list[str]]:
+    """The scenes of a split that are on disk, and what is wrong with its lists."""
+    found: dict[str, None] = {}
+    problems = []
+    for part in split.split("+"):
+        try:
+            listed = reader.listed(part)
+        except (ValueError, OSError) as error:
+            if part not in (*spec.splits, ALL):
+                raise
+            problems.append(f"split {part!r}: {error}")
+            listed = _in_any_split(spec, reader) if part == ALL else ()
+        found.update(dict.fromkeys(listed))
+    return [scene_id for scene_id in found if reader.has(scene_id)], problems
+
+
+def _in_any_split(spec: DatasetSpec, reader: SceneReader) -> tuple[str, ...]:
+    """The scenes of all splits that can be listed; why the others cannot is told elsewhere."""
+    found: list[str] = []
+    for name in spec.splits:
+        with contextlib.suppress(ValueError, OSError):
+            found += reader.listed(name)
+    return tuple(found)
 
 
 def _examine_splits(
@@ -311,13 +339,18 @@ def _absent_classes(scenes: Sequence[SceneFindings], label_map: LabelMap) -> lis
     return [f"no point of class {', '.join(absent)}"] if absent else []
 
 
-def _prepared_problems(folder: Path) -> list[str]:
+def _prepared_problems(folder: Path, scene_ids: Sequence[str], workers: int | None) -> list[str]:
     """Damage of the prepared scenes beside raw ones."""
-    cache = SceneCache(folder)
-    problems = []
-    for scene_id in cache.scene_ids():
-        try:
-            cache.verify(scene_id)
-        except (ValueError, FileNotFoundError) as error:
-            problems.append(str(error))
-    return problems
+    prepared = set(SceneCache(folder).scene_ids())
+    jobs = [(folder, scene_id) for scene_id in scene_ids if scene_id in prepared]
+    found = in_processes(_damage, jobs, workers_for(len(jobs), workers))
+    return sorted(problem for problem in found if problem is not None)
+
+
+def _damage(folder: Path, scene_id: str) -> str | None:
+    """Runs in a worker process."""
+    try:
+        SceneCache(folder).verify(scene_id)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pointseg.data.text_lines import read_lines, to_number
+
 CALIBRATION_REMEDY = (
     "take calib.txt of the odometry calibration download (data_odometry_calib.zip); those in the "
     "image downloads lack Tr"
@@ -27,7 +29,7 @@ def read_calibration(path: Path) -> NDArray[np.float64]:
 
     A missing or broken file is a FileNotFoundError or ValueError that names it.
     """
-    lines = _lines(path, CALIBRATION_REMEDY)
+    lines = read_lines(path, CALIBRATION_REMEDY)
     found = [line for line in lines if line.partition(":")[0].strip() == "Tr"]
     if len(found) != 1:
         names = ", ".join(line.partition(":")[0][:20] for line in lines)
@@ -48,7 +50,7 @@ def read_poses(path: Path) -> NDArray[np.float64]:
     A missing or broken file is a FileNotFoundError or ValueError that names it and its line. Empty
     lines are refused too, but at the end: they would shift the poses behind them.
     """
-    lines = _lines(path, POSES_REMEDY)
+    lines = read_lines(path, POSES_REMEDY)
     rows = [_numbers(s.split(), f"{path}:{n}", POSES_REMEDY) for n, s in enumerate(lines, start=1)]
     if not rows:
         raise ValueError(f"{path}: the file is empty; {POSES_REMEDY}")
@@ -71,22 +73,9 @@ def lidar_poses(sequence: Path) -> NDArray[np.float64]:
     return np.asarray(np.linalg.inv(lidar_to_camera) @ poses @ lidar_to_camera)
 
 
-def _lines(path: Path, remedy: str) -> list[str]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; {remedy}")
-    try:
-        # utf-8-sig: some editors put a byte order mark in front.
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file ({error}); {remedy}") from error
-    if text and not text.endswith("\n"):  # a number that is cut off is still a number
-        raise ValueError(f"{path}: the last line has no end: the file is cut off; {remedy}")
-    return text.rstrip().splitlines()
-
-
 def _numbers(words: Sequence[str], where: str, remedy: str) -> NDArray[np.float64]:
     try:
-        row = np.array([float(word) for word in words])
+        row = np.array([to_number(word) for word in words])
     except ValueError as error:
         raise ValueError(f"{where}: {error}; {remedy}") from error
     if row.shape != (12,) or not np.isfinite(row).all():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from rich.progress import (
 
 from pointseg.data.cache import SceneCache, describe_sources
 from pointseg.data.catalog import SceneReader
-from pointseg.data.processes import in_processes
+from pointseg.data.processes import in_processes, unpickled
 
 _SCENES_PER_WORKER = 8  # starting a process costs about as much as preparing this many scenes
 
@@ -52,15 +51,10 @@ class _Job:
     thorough: bool
 
 
-@functools.lru_cache(maxsize=1)  # one reader a process, which warns about a thing once
-def _unpickled(reader: bytes) -> SceneReader:
-    found: SceneReader = pickle.loads(reader)
-    return found
-
-
 def _prepare_scene(job: _Job) -> tuple[str, str, str]:
     """(scene id, "built" | "unchanged" | "failed", message); runs in a worker process."""
-    scene_id, reader = job.scene_id, _unpickled(job.reader)
+    scene_id = job.scene_id
+    reader: SceneReader = unpickled(job.reader)
     cache = SceneCache(job.folder)
     settings = dataclasses.asdict(reader.settings)
     try:
@@ -70,8 +64,8 @@ def _prepare_scene(job: _Job) -> tuple[str, str, str]:
         # Hashed before reading: a file that changes meanwhile is found stale the next time.
         described = describe_sources(sources)
         cache.write(reader.read_scene(scene_id), described, settings)
-    except (ValueError, OSError) as error:
-        return scene_id, "failed", str(error)
+    except Exception as error:  # a fault of a reader must not stop the others, either
+        return scene_id, "failed", message_of(error, scene_id)
     return scene_id, "built", ""
 
 
@@ -113,6 +107,12 @@ def prepare(
             advance()
     built, unchanged = (tuple(sorted(results[k])) for k in ("built", "unchanged"))
     return PrepareReport(folder, built, unchanged, failed)
+
+
+def message_of(error: Exception, scene_id: str) -> str:
+    """What an error of a reader says; the scene and the error where that is a fault of its own."""
+    expected = isinstance(error, (ValueError, OSError))
+    return str(error) if expected else f"{scene_id}: the reader failed: {error!r}"
 
 
 def raise_failures(report: PrepareReport) -> None:

@@ -24,14 +24,19 @@ class PreparedReader:
         return self.cache.folder
 
     @property
+    def dataset(self) -> str:
+        """The data set that the scenes were prepared from."""
+        return str(self._index()["dataset"])
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Those that the scenes were prepared with, by name."""
-        return dict(self._index().get("settings", {}))
+        return dict(self._index()["settings"])
 
     def listed(self, split: str) -> tuple[str, ...]:
         if split == ALL:
             return self.cache.scene_ids()
-        splits = self._index().get("splits", {})
+        splits = self._index()["splits"]
         if split not in splits:
             raise ValueError(
                 f"split must be one of {', '.join((*splits, ALL))}, got {split!r} ({self.root} "
@@ -52,4 +57,10 @@ class PreparedReader:
         return self.cache.load(scene_id)
 
     def _index(self) -> dict[str, Any]:
-        return self.cache.read_index() or {}
+        index = self.cache.read_index()
+        if index is None:
+            raise ValueError(
+                f"{self.root}: prepared.json is missing or broken; run `pointseg prepare-data --out "
+                f"{self.root}` again: it rebuilds what it has to"
+            )
+        return index

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+@functools.lru_cache(maxsize=1)
+def unpickled(pickled: bytes) -> Any:
+    """What was pickled, once a process: all scenes of a worker are read by one reader, which warns
+    about a thing once.
+    """
+    return pickle.loads(pickled)
 
 
 def in_processes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,16 +95,15 @@ def open_reader(
     if spec.is_raw(root):
         return spec.open(root, options)
     reader = PreparedReader(root)
-    index = SceneCache(root).read_index()
-    if index is None:
+    if not reader.cache.has_index():
         raise FileNotFoundError(
             f"{root}: neither raw scenes ({', '.join(spec.marks)}) nor prepared ones "
             f"(prepared.json); {_advice(spec)}"
         )
-    made_for = DATASETS.get(str(index.get("dataset")))
+    made_for = DATASETS.get(reader.dataset)
     if made_for is None or made_for.label_map is not spec.label_map:
         raise ValueError(
-            f"{root}: prepared scenes of the data set {index.get('dataset')!r}, whose classes are "
+            f"{root}: prepared scenes of the data set {reader.dataset!r}, whose classes are "
             f"not those of {dataset!r}; name that one, or another root"
         )
     _refuse_other_settings(root, reader.settings, spec, options)
@@ -138,41 +138,52 @@ def open_dataset(
         elif index is not None:
             # Settings of an earlier `prepare-data` stay in force: opening never undoes what it
             # chose.
-            reader = spec.open(reader.root, index["settings"])
-        scene_ids = present_scenes(reader, split, spec.layout, require_all)
+            reader = _reopened(spec, reader.root, cache.folder, index["settings"])
+        scene_ids = present_scenes(reader, split, spec, require_all)
         _bring_up_to_date(name, spec, reader, cache, split, scene_ids, workers)
         return Scenes(PreparedReader(cache.folder), scene_ids, spec.label_map)
-    return Scenes(reader, present_scenes(reader, split, spec.layout, require_all), spec.label_map)
+    return Scenes(reader, present_scenes(reader, split, spec, require_all), spec.label_map)
 
 
 def present_scenes(
-    reader: SceneReader, split: str, layout: str, require_all: bool = False
+    reader: SceneReader, split: str, spec: DatasetSpec, require_all: bool = False
 ) -> tuple[str, ...]:
-    """The ids of a split (``a+b`` joins two) that are on disk, in the order of the list."""
+    """The ids of a split (``a+b`` joins two) that are on disk, in the order of the list.
+
+    What is missing of the list, or of the complete release where there is no list, is a warning;
+    with ``require_all``, and where nothing is there, a FileNotFoundError.
+    """
     listed = listed_scenes(reader.listed, split)
     present = tuple(scene_id for scene_id in listed if reader.has(scene_id))
-    absent = len(listed) - len(present)
+    total = _complete(spec, split, len(listed))
     if not present:
         what = f"none of the {len(listed)} scenes of split {split!r}" if listed else "no scene"
-        raise FileNotFoundError(f"{reader.root}: {what} is there; expected\n{layout}")
-    if absent:
-        first = next(scene_id for scene_id in listed if not reader.has(scene_id))
-        message = (
-            f"{reader.root}: {absent} of {len(listed)} scenes of split {split!r} are not there"
-        )
+        raise FileNotFoundError(f"{reader.root}: {what} is there; expected\n{spec.layout}")
+    if len(present) < total:
+        absent = total - len(present)
+        message = f"{reader.root}: {absent} of {total} scenes of split {split!r} are not there"
+        there = set(present)
+        first = next((scene_id for scene_id in listed if scene_id not in there), None)
+        example = "" if first is None else f" (first: {first})"
         if require_all:
-            raise FileNotFoundError(
-                f"{message} (first: {first}); download them, or allow a partial split"
-            )
-        logger.warning("%s and are left out (first: %s)", message, first)
+            raise FileNotFoundError(f"{message}{example}; download them, or allow a partial split")
+        logger.warning("%s and are left out%s", message, example)
     return present
+
+
+def _complete(spec: DatasetSpec, split: str, listed: int) -> int:
+    """How many scenes a split has, of which ``listed`` are known by name."""
+    if not spec.listed_as_found:
+        return listed
+    counts = [(spec.expected or {}).get(part) for part in split.split("+")]
+    return max(listed, sum(n or 0 for n in counts))
 
 
 def listed_scenes(listed: Callable[[str], Iterable[str]], split: str) -> tuple[str, ...]:
     """The scenes of all parts of ``a+b``; one that is in two of them is a ValueError."""
     scene_ids = [scene_id for part in split.split("+") for scene_id in listed(part)]
     if len(set(scene_ids)) < len(scene_ids):
-        twice = next(s for s in scene_ids if scene_ids.count(s) > 1)
+        twice = Counter(scene_ids).most_common(1)[0][0]
         raise ValueError(f"split {split!r}: scene {twice} is in two of its parts")
     return tuple(scene_ids)
 
@@ -186,6 +197,18 @@ def split_lists(reader: SceneReader, spec: DatasetSpec) -> dict[str, tuple[str, 
         except FileNotFoundError as error:  # no official list beside these scenes
             logger.info("%s", error)
     return lists
+
+
+def _reopened(
+    spec: DatasetSpec, root: Path, folder: Path, settings: Mapping[str, Any]
+) -> SceneReader:
+    try:
+        return spec.open(root, settings)
+    except ValueError as error:
+        raise ValueError(
+            f"{folder}: prepared with settings that this release does not have ({error}); run "
+            "`pointseg prepare-data` again, which makes the scenes anew"
+        ) from error
 
 
 def _bring_up_to_date(

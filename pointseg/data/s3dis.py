@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pointseg.data.catalog import ALL, DatasetSpec
+from pointseg.data.catalog import ALL, DatasetSpec, check_bool
 from pointseg.data.labels import LabelMap
 from pointseg.data.s3dis_text import AGAIN, count_points, read_angles, read_points
 from pointseg.data.types import PointCloud
@@ -66,6 +66,7 @@ LAYOUT = """\
                                     <roomType>_<n>.txt
                      Area_{1..6}_alignmentAngle.txt   (not in the aligned release)"""
 
+_ANNOTATION = re.compile(r"([a-z]+)_\d+")  # nothing else: "wall_1 (copy)" would count twice
 _ROOM = re.compile(r"[A-Za-z]+_\d+")
 _SCENE_ID = re.compile(rf"(Area_[1-6])_({_ROOM.pattern})")
 
@@ -81,13 +82,17 @@ class S3DISSettings:
 
     align: bool = False
 
+    def __post_init__(self) -> None:
+        check_bool("align", self.align)
+
 
 class S3DISReader:
     """Reads rooms of an S3DIS root, of either release.
 
     A room is the union of its annotation files, in the order of their names; each is one instance,
     numbered from 1. Coordinates are those of the files, in metres. Of the file of the whole room
-    only the number of points is looked at, to warn where annotation files are missing.
+    only the number of points is looked at, to warn where annotation files are missing or there
+    twice.
     """
 
     label_map: LabelMap = S3DIS13
@@ -187,28 +192,30 @@ def _text_files(folder: Path) -> list[Path]:
     """The text files of a folder by name; systems leave hidden ones and ``Icon`` behind."""
     if not folder.is_dir():
         return []
-    found = (p for p in folder.iterdir() if p.suffix == ".txt" and not p.name.startswith("."))
+    found = (p for p in folder.glob("*.txt") if not p.name.startswith(".") and p.is_file())
     return sorted(found, key=lambda path: path.name)
 
 
 def _class_of(path: Path) -> int:
-    name = path.stem.partition("_")[0]
-    if name not in _TRAIN_IDS:
+    name = _ANNOTATION.fullmatch(path.stem)
+    if name is None or name[1] not in _TRAIN_IDS:
+        what = "no name of an annotation" if name is None else f"unknown class {name[1]!r}"
         raise ValueError(
-            f"{path}: unknown class {name!r}; annotation files are named <class>_<number>.txt after"
-            f" one of {', '.join(_TRAIN_IDS)}: rename the file or unpack the room again"
+            f"{path}: {what}; annotation files are named <class>_<number>.txt after one of "
+            f"{', '.join(_TRAIN_IDS)}: rename the file, remove it where it is a copy, or unpack "
+            "the room again"
         )
-    return _TRAIN_IDS[name]
+    return _TRAIN_IDS[name[1]]
 
 
 def _compare_with_room(room: Path, annotated: int) -> None:
-    """Warn where the file of the whole room, whatever its name, has more points."""
+    """Warn where the file of the whole room, whatever its name, has another number of points."""
     for path in _text_files(room):
         total = count_points(path)
-        if annotated < total:
+        if annotated != total:
             logger.warning(
-                "%s: %d points, but the annotation files beside it have %d: some may be missing",
-                path, total, annotated,
+                "%s: %d points, but the annotation files beside it have %d: some may be %s",
+                path, total, annotated, "missing" if annotated < total else "there twice",
             )  # fmt: skip
 
 
@@ -228,6 +235,7 @@ SPEC: Final = DatasetSpec(
     benchmark="s3dis",
     marks=("Area_[1-6]/*/Annotations",),
     layout=LAYOUT,
+    listed_as_found=True,
     expected={split: sum(ROOMS[a] for a in areas) for split, areas in AREAS_OF_SPLITS.items()},
 )
 """S3DIS, and generated rooms in its format."""

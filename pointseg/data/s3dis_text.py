@@ -1,31 +1,36 @@
 """S3DIS's text files: points ``x y z r g b``, one a line, and the table of alignment angles.
 
 Both releases have lines in which one bit of a character was lost, the one of value 0x20: a space
-became NUL, ``0`` became ``\\x10``. Where a file has such bytes, setting that bit again gives the
-character that was written; this repairs all known cases.
+became NUL, ``0`` became ``\\x10``. Where a file has one such byte, setting that bit again gives the
+character that was written; this repairs all known cases. Several in a row are something else, such
+as the zeros that an interrupted download leaves behind.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pointseg.data.coordinates import are_near
 from pointseg.data.text_clouds import find_broken_row
+from pointseg.data.text_lines import read_lines, to_number
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("x", "y", "z", "red", "green", "blue")
 AGAIN = "the file is cut off or broken: unpack or download it again"
+_ANGLES_AGAIN = f"{AGAIN}, or end its last line if that is whole"
 
 _LOST_BIT = 0x20
 _DAMAGED = bytes(c for c in range(_LOST_BIT) if c not in b"\t\n\r")
 _REPAIR = bytes(c | _LOST_BIT if c in _DAMAGED else c for c in range(256))
 _BOM = b"\xef\xbb\xbf"
-_BLOCK = 1 << 24
+_RUN = re.compile(b"[" + re.escape(_DAMAGED) + b"]+")
 
 
 def read_points(path: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
@@ -43,23 +48,24 @@ def read_points(path: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
 
 
 def count_points(path: Path) -> int:
-    """The number of lines of a file, without reading what is in them."""
-    lines, last = 0, b"\n"
+    """The number of lines of a file that are not empty, without reading what is in them."""
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            lines += block.count(b"\n")
-            last = block[-1:]
-    return lines + (last != b"\n")
+        return sum(map(bool, map(bytes.strip, file)))
 
 
 def _clean(text: bytes, path: Path) -> bytes:
     """The bytes as they were written, lines ending in LF."""
     text = text.removeprefix(_BOM)
-    if damaged := len(text) - len(text.translate(None, _DAMAGED)):
-        first = next(i for i, byte in enumerate(text) if byte in _DAMAGED)
+    if first := _RUN.search(text):
+        for run in _RUN.finditer(text, first.start()):
+            if len(run[0]) > 1:
+                raise ValueError(
+                    f"{path}: line {_line_at(text, run.start())}: {len(run[0])} bytes in a row "
+                    f"that are no text; {AGAIN}"
+                )
         logger.warning(
             "%s: %d bytes with a lost bit repaired, the first in line %d",
-            path, damaged, _line_at(text, first),
+            path, len(text) - len(text.translate(None, _DAMAGED)), _line_at(text, first.start()),
         )  # fmt: skip
         text = text.translate(_REPAIR)
     if b"\r" in text:
@@ -92,9 +98,11 @@ def _parse(text: bytes, path: Path) -> NDArray[np.float64]:
 
 
 def _check_values(values: NDArray[np.float64], text: bytes, path: Path) -> None:
-    """Refuse coordinates that are not finite and colours that are not whole numbers in 0..255."""
+    """Refuse coordinates that are not finite or not of a room, and colours that are not whole
+    numbers in 0..255.
+    """
     color = values[:, 3:]
-    good = np.isfinite(values[:, :3]).all(axis=1)
+    good = are_near(values[:, :3])
     # Each comparison is false for nan.
     good &= ((color >= 0) & (color <= 255) & (color == np.floor(color))).all(axis=1)
     if not good.all():
@@ -118,19 +126,18 @@ def _line_at(text: bytes, offset: int) -> int:
 def read_angles(path: Path) -> dict[str, float]:
     """Room name -> angle in degrees, of an ``Area_N_alignmentAngle.txt``."""
     angles: dict[str, float] = {}
-    for number, line in enumerate(path.read_bytes().removeprefix(_BOM).splitlines(), start=1):
-        words = line.decode("latin-1").split()
+    for number, line in enumerate(read_lines(path, _ANGLES_AGAIN), start=1):
+        words = line.split()
         if not words or words[0].startswith("#"):
             continue
         try:
-            room, angle = words[0], float(words[1])
+            room, angle = words[0], to_number(words[1])
             if len(words) != 2 or room in angles or not np.isfinite(angle):
                 raise ValueError("not one finite angle for each room")
         except (IndexError, ValueError) as error:
-            shown = line[:80].decode("latin-1")
             raise ValueError(
                 f"{path}: line {number}: expected a room, once, and its angle in degrees, got "
-                f"{shown!r}; {AGAIN}"
+                f"{line[:80]!r}; {AGAIN}"
             ) from error
         angles[room] = angle
     return angles

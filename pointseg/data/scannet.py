@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointseg.data import ply as plyio
-from pointseg.data.catalog import ALL, DatasetSpec
+from pointseg.data.catalog import ALL, DatasetSpec, check_bool
+from pointseg.data.coordinates import check_points
 from pointseg.data.labels import SCANNET20
 from pointseg.data.scannet_labels import (
     CategoryTable,
     ClassSource,
     annotate,
+    check_segments,
     find_tsv,
     read_aggregation,
     read_segments,
@@ -49,7 +51,7 @@ def read_split(root: Path, split: str) -> tuple[str, ...]:
     name = f"scannetv2_{split}.txt"
     for path in (root / "meta" / name, root / name):
         if path.is_file():
-            return tuple(path.read_text(encoding="utf-8").split())
+            return tuple(path.read_text(encoding="utf-8-sig").split())
     raise FileNotFoundError(
         f"{root}: no {name} in it or in meta/; the split lists are in ScanNet's repository under "
         "Tasks/Benchmark"
@@ -100,6 +102,7 @@ class ScanNetSettings:
     label_source: LabelSource = "auto"
 
     def __post_init__(self) -> None:
+        check_bool("align_axes", self.align_axes)
         if self.label_source not in get_args(LabelSource):
             raise ValueError(
                 f"label_source must be one of {', '.join(get_args(LabelSource))}, got "
@@ -193,9 +196,7 @@ class ScanNetReader:
         color = plyio.columns(vertex, ("red", "green", "blue"), np.uint8, files.mesh, _AGAIN)
         if len(xyz) == 0:
             raise ValueError(f"{files.mesh}: the mesh has no vertices; {_AGAIN}")
-        if not np.isfinite(xyz).all():
-            bad = int((~np.isfinite(xyz)).any(axis=1).sum())
-            raise ValueError(f"{files.mesh}: {bad} vertices are not finite; {_AGAIN}")
+        check_points(xyz, files.mesh, _AGAIN)
         faces = plyio.triangles(mesh, len(xyz), files.mesh, _AGAIN)
         raw_xyz = xyz
         if self.settings.align_axes:
@@ -226,8 +227,9 @@ class ScanNetReader:
                 "go on without instances"
             )
         if files.aggregation is not None and files.segments is not None:
-            groups = read_aggregation(files.aggregation)
-            segments = read_segments(files.segments, len(xyz))
+            groups = read_aggregation(files.aggregation, files.scene_id)
+            segments = read_segments(files.segments, files.scene_id, len(xyz))
+            check_segments(groups, segments, files.aggregation, files.segments)
             instances = annotate(groups, segments, [group.object_id + 1 for group in groups])
             if self._uses_annotation(files):
                 if self._categories is None:

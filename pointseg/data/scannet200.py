@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from pointseg.data.catalog import DatasetSpec
+from pointseg.data.catalog import DatasetSpec, check_bool
 from pointseg.data.labels import LabelMap
 from pointseg.data.scannet import EXPECTED, LAYOUT, SPLITS, LabelSource, ScanNetReader
 from pointseg.data.scannet_labels import ClassSource
@@ -254,6 +254,9 @@ class ScanNet200Settings:
     """
 
     align_axes: bool = False
+
+    def __post_init__(self) -> None:
+        check_bool("align_axes", self.align_axes)
 
     @property
     def label_source(self) -> LabelSource:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 TSV_NAME = "scannetv2-labels.combined.tsv"
 _MAX_NYU40 = 40
+_MAX_ID = int(np.iinfo(np.int32).max) - 1  # instances are stored as objectId + 1
 # Three training scenes carry an id of another table in labels.ply. What it stands for is known from
 # the raw category of the same vertices (ScanNet issues 20 and 86): rack/stand -> otherfurniture,
 # shoe -> otherprop.
@@ -70,7 +72,7 @@ class ClassSource:
 
 def read_categories(path: Path, column: str) -> dict[str, int]:
     """``raw_category`` -> id in ``column``, such as ``nyu40id`` (0 where the table has none)."""
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         found = rows.fieldnames or ()
         if "raw_category" not in found or column not in found:
@@ -79,7 +81,7 @@ def read_categories(path: Path, column: str) -> dict[str, int]:
                 f"...); the v1 table is a different file, take {TSV_NAME} of the v2 release"
             )
         try:
-            return {row["raw_category"]: int(row[column] or 0) for row in rows}
+            return {row["raw_category"]: _read_id(row[column] or 0) for row in rows}
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{path}: line {rows.line_num}: {error}; download the file again"
@@ -100,16 +102,36 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path}: no such file; download it with the scene")
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:  # also UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # also UnicodeDecodeError
         raise ValueError(f"{path}: not valid json ({error}); download the file again") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a json object; download the file again")
     return content
 
 
-def read_aggregation(path: Path) -> list[SegmentGroup]:
-    """The objects of an ``aggregation.json``. A v1 file or a broken one is a ValueError."""
+def _check_scene(content: Mapping[str, Any], path: Path, scene_id: str) -> None:
+    """Refuse a file that says it is of another scene; the release has ``scannet.scene0000_00``."""
+    named = content.get("sceneId")
+    if named is not None and not str(named).endswith(scene_id):
+        raise ValueError(
+            f"{path}: sceneId is {named!r:.60}: this is a file of another scene; download "
+            f"{scene_id} again"
+        )
+
+
+def _read_id(value: Any) -> int:
+    number = int(value)
+    if not 0 <= number <= _MAX_ID:
+        raise ValueError(f"{value!r:.60} is no id of 0..{_MAX_ID}")
+    return number
+
+
+def read_aggregation(path: Path, scene_id: str) -> list[SegmentGroup]:
+    """The objects of the ``aggregation.json`` of a scene. A file of v1 or of another scene and a
+    broken one are a ValueError.
+    """
     content = _read_json(path)
+    _check_scene(content, path, scene_id)
     if str(content.get("appId", "")).startswith("Aggregator.v1"):
         raise ValueError(
             f"{path}: written by {content['appId']}: this is a file of the v1 release; download "
@@ -117,19 +139,22 @@ def read_aggregation(path: Path) -> list[SegmentGroup]:
         )
     try:
         return [
-            SegmentGroup(int(g["objectId"]), str(g["label"]), tuple(map(int, g["segments"])))
+            SegmentGroup(
+                _read_id(g["objectId"]), str(g["label"]), tuple(map(_read_id, g["segments"]))
+            )
             for g in content["segGroups"]
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{path}: segGroups must be a list of objectId, label and segments ({error!r}); "
             "download the file again"
         ) from error
 
 
-def read_segments(path: Path, num_vertices: int) -> NDArray[np.int64]:
-    """The segment id of every vertex, int64 [P]."""
+def read_segments(path: Path, scene_id: str, num_vertices: int) -> NDArray[np.int64]:
+    """The segment id of every vertex of a scene, int64 [P]."""
     content = _read_json(path)
+    _check_scene(content, path, scene_id)
     try:
         segments = np.asarray(content["segIndices"], dtype=np.int64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -145,21 +170,31 @@ def read_segments(path: Path, num_vertices: int) -> NDArray[np.int64]:
     return segments
 
 
+def check_segments(
+    groups: list[SegmentGroup], segments: NDArray[np.int64], aggregation: Path, of: Path
+) -> None:
+    """Refuse groups with segments that no vertex has: the two files do not belong together."""
+    named = np.unique(np.array([s for group in groups for s in group.segments], dtype=np.int64))
+    unknown = np.setdiff1d(named, segments)
+    if len(unknown):
+        raise ValueError(
+            f"{aggregation}: {len(unknown)} of its {len(named)} segments (first: {unknown[0]}) are "
+            f"not in {of}: they are not of the same scene and release; download both again"
+        )
+
+
 def annotate(
     groups: list[SegmentGroup], segments: NDArray[np.int64], values: list[int]
 ) -> NDArray[np.int32]:
-    """``values[g]`` on every vertex of group g, 0 elsewhere; int32 [P].
+    """``values[g]`` on every vertex of group g, 0 elsewhere; int32 [P]. All segments of the groups
+    must be there (:func:`check_segments`).
 
     Where a segment is in several groups the last one counts, as in ScanNet's own exporter.
     """
     ids, vertex_to_id = np.unique(segments, return_inverse=True)
     per_id = np.zeros(len(ids), dtype=np.int32)
     for group, value in zip(groups, values, strict=True):
-        members = np.asarray(group.segments, dtype=np.int64)
-        at = np.searchsorted(ids, members)
-        at[at == len(ids)] = 0  # beyond the last id: caught by the comparison below
-        present = at[ids[at] == members] if len(ids) else at[:0]
-        per_id[present] = value
+        per_id[np.searchsorted(ids, np.array(group.segments, dtype=np.int64))] = value
     return per_id[vertex_to_id]
 
 

@@ -281,6 +281,7 @@ SPEC: Final = DatasetSpec(
     marks=("dataset/sequences/[0-9][0-9]/velodyne", "sequences/[0-9][0-9]/velodyne"),
     layout=LAYOUT,
     prepared=False,
+    listed_as_found=True,
     expected={split: sum(_SCANS[s] for s in _SPLITS[split]) for split in _SPLITS},
 )
 """SemanticKITTI; a split is ``train``, ``val``, ``test`` or a sequence."""

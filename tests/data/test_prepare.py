@@ -33,7 +33,7 @@ ARRAYS = ("xyz_m", "color", "normal", "labels", "instances")
 def run(root: Path, folder: Path | None = None, *, split: str = "all", settings=None, **options):
     reader = ScanNetReader(root, settings)
     options = {"workers": 0, "show_progress": False, **options}
-    scene_ids = present_scenes(reader, split, "layout")
+    scene_ids = present_scenes(reader, split, DATASETS["scannet"])
     splits = split_lists(reader, DATASETS["scannet"])
     return prepare(reader, scene_ids, folder, dataset="scannet", splits=splits, **options)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import re
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pointseg.data import voxelize_cloud
+from pointseg.data import open_dataset, voxelize_cloud
 from pointseg.data.s3dis import LAYOUT, ROOMS, S3DIS13, SPEC, S3DISReader, S3DISSettings
 from pointseg.data.s3dis_text import read_angles, read_points
 from tests.helpers.properties import given, st
@@ -92,9 +93,47 @@ def test_missing_annotation_files_are_told_from_the_room_s_own_file(
     whole.write_bytes((2 * ALIGNED).strip())
     S3DISReader(tmp_path).read_scene("Area_1_office_1")
     assert not caplog.records
-    whole.write_bytes(3 * ALIGNED)
-    S3DISReader(tmp_path).read_scene("Area_1_office_1")
-    assert f"{whole}: 6 points, but the annotation files beside it have 4" in caplog.text
+    for text, told in (
+        (3 * ALIGNED, "6 .* have 4: .* missing"),
+        (ALIGNED, "2 .* have 4: .* twice"),
+    ):
+        caplog.clear()
+        whole.write_bytes(b"\n" + text + b"\r\n \n")  # empty lines are no points
+        S3DISReader(tmp_path).read_scene("Area_1_office_1")
+        assert re.search(rf"office_1\.txt: {told}", caplog.text)
+
+
+def test_copies_of_annotation_files_do_not_count_twice(tmp_path: Path) -> None:
+    folder = write_room(tmp_path)
+    (folder / "wall_2.txt").mkdir()  # a folder is no annotation file
+    assert S3DISReader(tmp_path).read_scene("Area_1_office_1").num_points == 4
+    for name in ("wall_1 (copy)", "wall_1 copy", "wall", "wall_", "Wall_1", "wall_1_1"):
+        path = folder / f"{name}.txt"
+        path.write_bytes(ALIGNED)
+        with pytest.raises(ValueError, match="no name of an annotation; .*remove it") as error:
+            S3DISReader(tmp_path).read_scene("Area_1_office_1")
+        assert str(path) in str(error.value)
+        path.unlink()
+
+
+def test_rooms_that_the_release_has_and_the_disk_has_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_room(tmp_path, "Area_5")
+    options = {"workers": 0}
+    for split, total in (("val", 68), ("Area_5+Area_6", 116), ("all", 272)):
+        caplog.clear()
+        assert len(open_dataset("s3dis", tmp_path, split, **options)) == 1
+        message = f"{total - 1} of {total} scenes of split '{split}' are not there"
+        assert f"{message} and are left out" in caplog.text
+        assert "first:" not in caplog.text
+        for root in (tmp_path, tmp_path / "prepared"):
+            with pytest.raises(FileNotFoundError, match=re.escape(message) + "; download them"):
+                open_dataset("s3dis", root, split, require_all=True, **options)
+    caplog.clear()
+    generated = open_dataset("synthetic_s3dis", tmp_path, "val", require_all=True, **options)
+    assert len(generated) == 1
+    assert not caplog.records
 
 
 def test_splits_are_areas(tmp_path: Path) -> None:
@@ -135,6 +174,9 @@ def test_a_reader_can_be_sent_to_another_process(tmp_path: Path) -> None:
     assert reader.listed("all") == ("Area_1_office_1",)
     with pytest.raises(ValueError, match=r"no option 'aligned'; did you mean 'align'"):
         SPEC.open(tmp_path, {"aligned": True})
+    for value in ("false", 1, None):
+        with pytest.raises(ValueError, match=f"align must be true or false, got {value!r}"):
+            SPEC.open(tmp_path, {"align": value})
 
 
 def test_unlabelled_points_have_an_id_of_their_own_in_label_files() -> None:
@@ -168,14 +210,30 @@ def test_the_aligned_release_is_not_turned_again(tmp_path: Path) -> None:
         S3DISReader(tmp_path, S3DISSettings(align=True)).read_scene("Area_1_office_1")
 
 
-@pytest.mark.parametrize("line", [b"office_1", b"office_1 x", b"office_1 nan", b"office_2 1 2"])
+@pytest.mark.parametrize(
+    "line", [b"office_1", b"office_1 x", b"office_1 nan", b"office_2 1 2", b"office_2 1_0"]
+)
 def test_broken_angles_are_named(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "Area_1_alignmentAngle.txt"
     path.write_bytes(ANGLES)
     assert read_angles(path) == {"office_1": 90.0, "office_10": 183.0}
-    path.write_bytes(ANGLES + line)
+    path.write_bytes(ANGLES + line + b"\n")
     with pytest.raises(ValueError, match=r"alignmentAngle\.txt: line 5: expected a room, once"):
         read_angles(path)
+
+
+def test_no_cut_of_an_angle_gives_another_one(tmp_path: Path) -> None:
+    """Half of ``183`` is an angle, too."""
+    path = tmp_path / "Area_1_alignmentAngle.txt"
+    for kept in range(len(ANGLES)):
+        path.write_bytes(ANGLES[:kept])
+        try:
+            angles = read_angles(path)
+        except ValueError as error:
+            assert f"{path}: the last line has no end" in str(error)
+        else:
+            assert angles.items() <= {"office_1": 90.0, "office_10": 183.0}.items()
+            assert kept == 0 or ANGLES[kept - 1] in b"\r\n"
 
 
 # -- the text of points ---------------------------------------------------------------------------
@@ -201,6 +259,18 @@ def test_a_lost_bit_is_set_again(
     assert [r.getMessage() for r in caplog.records] == [
         f"{path}: 1 bytes with a lost bit repaired, the first in line 3"
     ]
+
+
+@pytest.mark.parametrize("count", [2, 3, 17])
+def test_a_block_of_zeros_is_refused_wherever_it_is(tmp_path: Path, count: int) -> None:
+    """As interrupted downloads leave them; a single lost bit would be repaired."""
+    for at in range(len(ALIGNED) - count + 1):
+        for after in (at, at + count):  # put between the bytes, or in their place
+            path = points_file(tmp_path, ALIGNED[:at] + b"\0" * count + ALIGNED[after:])
+            line = ALIGNED[:at].count(b"\n") + 1
+            message = rf"wall_1\.txt: line {line}: {count} bytes in a row that are no text"
+            with pytest.raises(ValueError, match=message):
+                read_points(path)
 
 
 @given(st.integers(0, len(ALIGNED) - 1), st.sampled_from([1 << bit for bit in range(8)]))
@@ -259,7 +329,14 @@ def test_harmless_differences_are_read(
 @pytest.mark.parametrize(
     "line",
     [
-        *(b"nan 0 0 1 2 3", b"0 inf 0 1 2 3", b"0 0 -inf 1 2 3", b"0 0 0 nan 2 3"),
+        *(
+            b"1e300 0 0 1 2 3",
+            b"0 -1e5 0 1 2 3",
+            b"nan 0 0 1 2 3",
+            b"0 inf 0 1 2 3",
+            b"0 0 -inf 1 2 3",
+            b"0 0 0 nan 2 3",
+        ),
         *(b"0 0 0 256 2 3", b"0 0 0 1 -1 3", b"0 0 0 1 2 3.5", b"0 0 0 1 2 inf"),
         *(b"0 0 0 1 2 3 4", b"0 0 0 1 2", b"0 0 0", b"x", b"0,0,0,1,2,3", b"0 0 0 1 2 red"),
         *(b"0 0 0\xa01 2 3", b"0 0 0 1 2 \xff", "0 0 0 1 2 ³".encode(), b"0 0 0 1 2 3 # note"),

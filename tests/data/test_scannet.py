@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pointseg.data import SCANNET20, ScanNetReader, ScanNetSettings, present_scenes
 from pointseg.data.ply import triangles, vertex_normals
+from pointseg.data.scannet import SPEC
 from pointseg.data.scannet_labels import SegmentGroup, annotate
 from tests.data.scenes import SceneSpec, write_meta, write_ply, write_root, write_scene
 
@@ -117,8 +118,8 @@ def test_unknown_category_is_ignored_with_one_warning(tmp_path: Path, caplog) ->
 
 
 def test_last_group_wins_where_segments_are_shared() -> None:
-    groups = [SegmentGroup(0, "a", (7, 9)), SegmentGroup(1, "b", (9, 11, -4))]
-    segments = np.array([9, 7, 8, 9, 7])
+    groups = [SegmentGroup(0, "a", (7, 9)), SegmentGroup(1, "b", (9, 11))]
+    segments = np.array([9, 7, 8, 11, 7])
     assert annotate(groups, segments, [5, 6]).tolist() == [6, 5, 0, 6, 5]
 
 
@@ -159,26 +160,28 @@ def test_a_partial_split_is_reported_and_used(tmp_path: Path, caplog) -> None:
     write_meta(tmp_path, train=listed, val=["scene0600_00"])
     reader = ScanNetReader(tmp_path)
     with caplog.at_level(logging.WARNING):
-        scene_ids = present_scenes(reader, "train", "layout")
+        scene_ids = present_scenes(reader, "train", SPEC)
     assert scene_ids == ("scene0001_00", "scene0000_00")  # the order of the list
     assert "2 of 4 scenes of split 'train' are not there" in caplog.text
     assert "(first: scene0500_00)" in caplog.text
     with pytest.raises(FileNotFoundError, match="2 of 4 scenes .* are not there"):
-        present_scenes(reader, "train", "layout", require_all=True)
-    with pytest.raises(FileNotFoundError, match=r"none of the 1 scenes of split 'val'.*\nlayout"):
-        present_scenes(reader, "val", "layout")
+        present_scenes(reader, "train", SPEC, require_all=True)
+    with pytest.raises(
+        FileNotFoundError, match=r"none of the 1 scenes of split 'val'.*\n.*<root>/scans"
+    ):
+        present_scenes(reader, "val", SPEC)
     with pytest.raises(ValueError, match="train, val, test"):
-        present_scenes(reader, "validation", "layout")
+        present_scenes(reader, "validation", SPEC)
 
 
 def test_splits_are_joined_by_a_plus(tmp_path: Path) -> None:
     write_root(tmp_path, num_scenes=2)
     write_meta(tmp_path, train=["scene0001_00"], val=["scene0000_00"])
     reader = ScanNetReader(tmp_path)
-    joined = present_scenes(reader, "train+val", "layout")
+    joined = present_scenes(reader, "train+val", SPEC)
     assert joined == ("scene0001_00", "scene0000_00")
     with pytest.raises(ValueError, match=r"scene0000_00 is in two of its parts"):
-        present_scenes(reader, "val+all", "layout")
+        present_scenes(reader, "val+all", SPEC)
 
 
 def test_missing_split_list(tmp_path: Path) -> None:
@@ -250,7 +253,15 @@ def test_segments_of_another_mesh(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"segGroups": 3}', '{"segGroups": [{}]}', '{"segIndices": "x"}', "\0"]
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"segGroups": 3}',
+        '{"segGroups": [{}]}',
+        *('{"segIndices": "x"}', "\0", "[" * 100_000),
+    ],
 )
 @pytest.mark.parametrize("name", ["scene0000_00.aggregation.json", "vh_clean_2.0.010000.segs.json"])
 def test_bad_json(tmp_path: Path, name: str, text: str) -> None:
@@ -260,6 +271,67 @@ def test_bad_json(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(ValueError, match="download the file again") as error:
         read(tmp_path, spec)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "change", "message"),
+    [
+        (".aggregation.json", {"sceneId": "scannet.scene0001_00"}, "sceneId is 'scannet.scene0001"),
+        (
+            "_vh_clean_2.0.010000.segs.json",
+            {"sceneId": "scene0001_00"},
+            "sceneId is 'scene0001_00'",
+        ),
+        (
+            "_vh_clean_2.0.010000.segs.json",
+            {"segIndices": [100] * 36},
+            r"3 of its 4 segments .*107",
+        ),
+    ],
+)
+def test_annotation_of_another_scene_or_release(
+    tmp_path: Path, suffix: str, change: dict, message: str
+) -> None:
+    path = write_scene(tmp_path, SceneSpec()) / f"scene0000_00{suffix}"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "sceneId": "scannet.scene0000_00"}))
+    assert read(tmp_path, SceneSpec()).instances is not None
+    path.write_text(json.dumps({**content, **change}))
+    with pytest.raises(ValueError, match=message) as error:
+        read(tmp_path, SceneSpec())
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        {"segments": [10**30]},
+        {"segments": [-1]},
+        {"segments": [float("inf")]},
+        {"objectId": 10**12},
+        {"objectId": -1},
+    ],
+)
+def test_numbers_in_annotations_that_are_no_ids(tmp_path: Path, group: dict) -> None:
+    path = write_scene(tmp_path, SceneSpec()) / "scene0000_00.aggregation.json"
+    content = json.loads(path.read_text())
+    content["segGroups"][1].update(group)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"aggregation\.json: segGroups must be"):
+        read(tmp_path, SceneSpec())
+
+
+def test_tables_and_lists_may_have_a_byte_order_mark(tmp_path: Path) -> None:
+    spec = SceneSpec(labels_ply=False)
+    write_scene(tmp_path, spec)
+    write_meta(tmp_path, train=[spec.scene_id])
+    for path in (tmp_path / "meta").iterdir():
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert ScanNetReader(tmp_path).listed("train") == (spec.scene_id,)
+    # The table's first column counts, too.
+    path = tmp_path / "meta/scannetv2-labels.combined.tsv"
+    path.write_text("raw_category\tnyu40id\nwall\t1\n", encoding="utf-8-sig")
+    assert (read(tmp_path, spec).labels == 0).sum() == spec.side
 
 
 def test_missing_files(tmp_path: Path) -> None:
@@ -293,6 +365,11 @@ def test_missing_or_v1_category_table(tmp_path: Path) -> None:
     (tmp_path / "scannetv2-labels.combined.tsv").write_text("raw_category\tnyu40id\nwall\tx\n")
     with pytest.raises(ValueError, match=r"line 2"):
         read(tmp_path, spec)
+    for number in ("99999999999", "-1"):
+        table = f"raw_category\tnyu40id\nwall\t{number}\n"
+        (tmp_path / "scannetv2-labels.combined.tsv").write_text(table)
+        with pytest.raises(ValueError, match=rf"line 2: '{number}' is no id of 0\.\."):
+            read(tmp_path, spec)
 
 
 def test_unusable_geometry(tmp_path: Path) -> None:
@@ -301,7 +378,7 @@ def test_unusable_geometry(tmp_path: Path) -> None:
     xyz = spec.xyz
     xyz[3] = np.nan
     write_ply(path, xyz, spec.color, spec.faces)
-    with pytest.raises(ValueError, match="1 vertices are not finite"):
+    with pytest.raises(ValueError, match="1 of 36 points are not finite"):
         read(tmp_path, spec)
     faces = spec.faces
     faces[0, 0] = 36
@@ -366,7 +443,7 @@ def test_normals_of_a_sphere_point_outwards() -> None:
 def test_real_scene(real_data: Path) -> None:
     root = real_data / "scannet"
     reader = ScanNetReader(root, ScanNetSettings(label_source="both"))
-    (scene_id,) = present_scenes(reader, "train", "layout")
+    (scene_id,) = present_scenes(reader, "train", SPEC)
     cloud, faces = reader.read_mesh(scene_id)
     assert cloud.num_points == reader.num_points(scene_id) == 81_369
     assert faces.shape == (153_587, 3)

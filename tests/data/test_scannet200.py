@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pointseg.data import ScanNetReader, open_dataset
+from pointseg.data import DATASETS, ScanNetReader, open_dataset
 from pointseg.data.cache import SceneCache
 from pointseg.data.scannet200 import SCANNET200, SCANNET200_GROUPS, SPEC
 from pointseg.data.scannet_labels import find_tsv, read_aggregation
@@ -75,6 +75,9 @@ def test_missing_annotation_is_asked_for(tmp_path: Path) -> None:
         SPEC.open(tmp_path).read_scene(spec.scene_id)
     with pytest.raises(ValueError, match=r"no option 'label_source' \(valid: align_axes\)"):
         SPEC.open(tmp_path, {"label_source": "labels_ply"})
+    for spec in (SPEC, DATASETS["scannet"]):
+        with pytest.raises(ValueError, match="align_axes must be true or false, got 'no'"):
+            spec.open(tmp_path, {"align_axes": "no"})
 
 
 def test_table_without_ids_is_refused(tmp_path: Path) -> None:
@@ -118,7 +121,8 @@ def test_real_scene_has_the_classes_of_its_annotation(real_data: Path) -> None:
     rows = read_tsv(root)
     # The first row counts: "object" has two, of the same id.
     class_of = {row["raw_category"]: row["category"] for row in reversed(rows)}
-    groups = read_aggregation(root / "scans" / scene_id / f"{scene_id}.aggregation.json")
+    path = root / "scans" / scene_id / f"{scene_id}.aggregation.json"
+    groups = read_aggregation(path, scene_id)
     assert cloud.labels is not None
     assert cloud.instances is not None
     found = set()

@@ -265,6 +265,7 @@ def test_line_ends_and_byte_order_marks_do_no_harm(
         (IDENTITY + "\n" + IDENTITY, r":2: expected 12 finite numbers, got 0"),
         (IDENTITY.replace("1 0 0 0 0 1", "nan 0 0 0 0 1"), r":1: expected 12 finite"),
         (IDENTITY.replace("1 0 0 0 0 1", "inf 0 0 0 0 1"), r":1: expected 12 finite"),
+        (IDENTITY.replace("1", "1_0"), r":1: could not convert .*'1_0'"),
         (IDENTITY.replace("1", "one"), r":1: could not convert .*'one'"),
         (IDENTITY + IDENTITY.replace("1", "0"), r":2: the pose is no rotation .*1 of 2 lines"),
         (IDENTITY.replace("1", "-1"), "no rotation"),  # mirrored

@@ -12,7 +12,7 @@ from plyfile import PlyData, PlyElement
 
 from pointseg.cli.synthesize_rooms import main
 from pointseg.data.labels import SCANNET20
-from pointseg.data.registry import present_scenes
+from pointseg.data.registry import DATASETS, present_scenes
 from pointseg.data.scannet import ScanNetReader, ScanNetSettings
 from pointseg.data.synthetic import RoomSet, generate_scan, synthesize_rooms
 from pointseg.data.synthetic.dataset import FIRST_VALIDATION_ROOM, MANIFEST
@@ -91,7 +91,7 @@ def test_reader_finds_the_same_labels_in_the_mesh_and_in_the_segments(rooms_root
     for split, count in (("train", 2), ("val", 1)):
         by_mesh = ScanNetReader(rooms_root, ScanNetSettings(label_source="labels_ply"))
         by_segments = ScanNetReader(rooms_root, ScanNetSettings(label_source="annotation"))
-        scene_ids = present_scenes(by_mesh, split, "layout", require_all=True)
+        scene_ids = present_scenes(by_mesh, split, DATASETS["synthetic"], require_all=True)
         assert len(scene_ids) == count
         for scene_id in scene_ids:
             one, other = by_mesh.read_scene(scene_id), by_segments.read_scene(scene_id)
