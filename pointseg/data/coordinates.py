@@ -11,6 +11,8 @@ LIMIT_M: Final = 1e5
 """Coordinates of a scan or a room are smaller: no sensor sees as far, and here neighbouring float32
 are 8 mm apart.
 """
+FARTHEST_M: Final = 1e8
+"""Poses are closer than this to the origin of their map; northings of UTM reach 1e7 m."""
 
 
 def are_near(xyz_m: NDArray[Any]) -> NDArray[np.bool_]:

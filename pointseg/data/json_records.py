@@ -61,6 +61,8 @@ def _elements(file: TextIO) -> Iterator[Any]:
             element, at = decode(text, at)
         except json.JSONDecodeError as error:
             raise ValueError(f"not valid json ({error.msg})") from error
+        except RecursionError as error:
+            raise ValueError("not valid json (nested too deep)") from error
         separator = _NEXT.match(text, at)
         if separator is None:
             raise ValueError("not valid json (cut off, or no comma after it)")

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pointseg.data.coordinates import FARTHEST_M
 from pointseg.data.text_lines import read_lines, to_number
 
 CALIBRATION_REMEDY = (
@@ -92,4 +93,5 @@ def _to_matrices(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 def _are_rigid(matrices: NDArray[np.float64]) -> NDArray[np.bool_]:
     rotation = matrices[:, :3, :3]
     off = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
-    return (off < _ROTATION_TOLERANCE) & (np.linalg.det(rotation) > 0)
+    near = np.abs(matrices[:, :3, 3]).max(axis=1) < FARTHEST_M
+    return (off < _ROTATION_TOLERANCE) & (np.linalg.det(rotation) > 0) & near

@@ -37,7 +37,7 @@ class LabelMap:
     _table: NDArray[np.int16] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        palette = np.asarray(self.palette, dtype=np.uint8)
+        palette = np.array(self.palette, dtype=np.uint8)  # copied, since it is made read-only
         if not len(self.names) == len(self.raw_ids) == len(palette):
             raise ValueError(
                 f"label map {self.name!r}: {len(self.names)} names, {len(self.raw_ids)} raw ids "
@@ -51,11 +51,15 @@ class LabelMap:
         reads = self.reads
         if reads is None:
             reads = {raw: train for train, raw in enumerate(self.raw_ids)}
+        if not reads:
+            raise ValueError(f"label map {self.name!r}: reads is empty; None stands for raw_ids")
         wrong = [r for r, t in reads.items() if r < 0 or not IGNORE_INDEX <= t < self.num_classes]
         if wrong:
             raise ValueError(f"label map {self.name!r}: reads[{wrong[0]}] is {reads[wrong[0]]}")
         # The slot behind the last id stands for all ids that are not in the table.
-        table = np.full(max(reads) + 2, _UNKNOWN if self.reads else IGNORE_INDEX, dtype=np.int16)
+        table = np.full(
+            max(reads) + 2, _UNKNOWN if self.reads is not None else IGNORE_INDEX, dtype=np.int16
+        )
         table[list(reads)] = list(reads.values())
         palette.setflags(write=False)
         table.setflags(write=False)

@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointseg.data.catalog import ALL, DatasetSpec
-from pointseg.data.labels import IGNORE_INDEX, LabelMap
+from pointseg.data.labels import LabelMap
 from pointseg.data.nuscenes_classes import NUSCENES16
 from pointseg.data.nuscenes_scans import (
     count_points,
     earlier_scans,
-    join,
     read_moved,
     read_scan,
     read_scans,
 )
 from pointseg.data.nuscenes_splits import SPLITS
 from pointseg.data.nuscenes_tables import LIDAR, Keyframe, Version, read_version
+from pointseg.data.sweeps import join
 from pointseg.data.types import PointCloud
 
 LAYOUT: Final = """\
@@ -35,6 +35,7 @@ REMEDY: Final = (
     "metadata, lidar blobs and nuScenes-lidarseg from nuscenes.org, unpacked into one folder"
 )
 _AGAIN: Final = "unpack the archive again"
+_VERSION_NAME: Final = re.compile(r"[\w.-]+")  # no pattern of several names
 _SCENE_NAME: Final = re.compile(r"scene-\d{4}")
 
 
@@ -53,7 +54,7 @@ class NuScenesSettings:
 
     def __post_init__(self) -> None:
         name = self.version
-        if name is not None and (not isinstance(name, str) or Path(name).name != name):
+        if name is not None and not (isinstance(name, str) and _VERSION_NAME.fullmatch(name)):
             raise ValueError(f"version must be the name of a folder in the root, got {name!r}")
         if type(self.num_sweeps) is not int or self.num_sweeps < 1:
             raise ValueError(f"num_sweeps must be an integer >= 1, got {self.num_sweeps!r}")
@@ -131,7 +132,7 @@ class NuScenesReader:
 
     def _found(self) -> list[str]:
         """Names of the versions that may be read; FileNotFoundError where there are none."""
-        pattern = self.settings.version or "v1.0-*"
+        pattern = "v1.0-*" if self.settings.version is None else self.settings.version
         found = (path.parent.name for path in self.root.glob(f"{pattern}/scene.json"))
         names = sorted(found, reverse=True)  # v1.0-trainval before its part v1.0-mini
         if not names:
@@ -191,22 +192,13 @@ class NuScenesReader:
     def read_scene(self, scene_id: str) -> PointCloud:
         """One scan. A broken or missing file is an error that names it."""
         version, keyframe = self._keyframe(scene_id)
-        own = read_scan(self.root / keyframe.points)
-        labels = self._read_labels(version, keyframe, len(own))
+        cloud = _cloud(scene_id, read_scan(self.root / keyframe.points))
+        cloud = cloud.replace(labels=self._read_labels(version, keyframe, cloud.num_points))
         if self.settings.num_sweeps == 1:
-            return PointCloud(scene_id, _xyz(own), labels=labels, extras=_extras(own))
-        sweeps = [read_moved(path, move) for path, move in self._sweeps(version, scene_id)]
-        points, age = join([own, *sweeps])
-        if labels is not None:
-            missing = np.full(len(points) - len(own), IGNORE_INDEX, dtype=np.int16)
-            labels = np.concatenate([labels, missing])
-        return PointCloud(
-            scene_id,
-            _xyz(points),
-            labels=labels,
-            context=age > 0,
-            extras={**_extras(points), "sweep": age},
-        )
+            return cloud
+        earlier = [read_moved(path, matrix) for path, matrix in self._sweeps(version, scene_id)]
+        clouds = [cloud, *(_cloud(scene_id, points) for points in earlier)]
+        return join(clouds, range(len(clouds)))
 
     def _sweeps(self, version: Version, token: str) -> list[tuple[Path, NDArray[np.float64]]]:
         """Files of the earlier scans, and what moves each into the keyframe's frame."""
@@ -214,7 +206,7 @@ class NuScenesReader:
         if count == 0:
             return []
         found = earlier_scans(version.folder, token, count)
-        return [(self.root / points, move) for points, move in found]
+        return [(self.root / points, matrix) for points, matrix in found]
 
     def _read_labels(
         self, version: Version, keyframe: Keyframe, num_points: int
@@ -242,12 +234,15 @@ class NuScenesReader:
             raise ValueError(f"{path}: {error}; {_AGAIN}") from error
 
 
-def _xyz(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(points[:, :3])
-
-
-def _extras(points: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    return {"intensity": points[:, 3] / np.float32(255), "ring": points[:, 4].astype(np.uint8)}
+def _cloud(scene_id: str, points: NDArray[np.float32]) -> PointCloud:
+    return PointCloud(
+        scene_id,
+        np.ascontiguousarray(points[:, :3]),
+        extras={
+            "intensity": points[:, 3] / np.float32(255),
+            "ring": points[:, 4].astype(np.uint8),
+        },
+    )
 
 
 SPEC: Final = DatasetSpec(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pointseg.data.coordinates import FARTHEST_M, check_points
 from pointseg.data.json_records import read_records
 from pointseg.data.nuscenes_tables import AGAIN, LIDAR, follow, once_a_process, read_channels
 from pointseg.data.point_rows import num_point_rows, read_point_rows
+from pointseg.data.sweeps import move
 
 _AGAIN: Final = "unpack the lidar blob that it is in again"
 _COLUMNS: Final = ("x", "y", "z", "intensity", "ring")
@@ -31,12 +32,7 @@ def read_scan(path: Path) -> NDArray[np.float32]:
     intensity 0..255 and ring. An empty, cut-off or other file is a ValueError.
     """
     points = read_point_rows(path, _COLUMNS, _AGAIN)
-    invalid = ~np.isfinite(points).all(axis=1)
-    if invalid.any():
-        raise ValueError(
-            f"{path}: {int(invalid.sum())} of {len(points)} points are not finite (first: row "
-            f"{int(invalid.argmax())}); {_AGAIN}"
-        )
+    check_points(points, path, _AGAIN)
     ring = points[:, 4]
     if ((ring < 0) | (ring > 255) | (ring != np.floor(ring))).any():
         raise ValueError(
@@ -122,10 +118,10 @@ def _poses(path: Path, wanted: set[str]) -> tuple[dict[str, int], NDArray[np.flo
         values.append(row["rotation"] + row["translation"])
     try:
         numbers = np.array(values, dtype=np.float64).reshape(-1, 7)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: rotation and translation: {error}; {AGAIN}") from error
     unit = np.abs(np.linalg.norm(numbers[:, :4], axis=1) - 1) < 1e-3
-    broken = ~(unit & np.isfinite(numbers).all(axis=1))
+    broken = ~(unit & (np.abs(numbers[:, 4:]) < FARTHEST_M).all(axis=1))  # also for nan
     if broken.any():
         token = list(rows)[int(broken.argmax())]
         raise ValueError(
@@ -151,18 +147,12 @@ def _matrices(
     return matrices
 
 
-def read_moved(path: Path, move: NDArray[np.float64]) -> NDArray[np.float32]:
-    """A scan as :func:`read_scan` gives it, moved by ``move`` [4, 4] and without the returns from
+def read_moved(path: Path, matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+    """A scan as :func:`read_scan` gives it, moved by a matrix [4, 4] and without the returns from
     the car itself, which would be smeared along its way.
     """
     points = read_scan(path)
     points = points[(np.abs(points[:, :2]) >= _CAR_M).any(axis=1)]
-    xyz = points[:, :3].astype(np.float64) @ move[:3, :3].T + move[:3, 3]
-    points[:, :3] = xyz
+    where = f"{path}: by ego_pose.json and calibrated_sensor.json"
+    points[:, :3] = move(points[:, :3], matrix, where, AGAIN)
     return points
-
-
-def join(scans: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-    """Scans one after the other [P, 5], and the number of each point's scan [P]."""
-    age = np.repeat(np.arange(len(scans), dtype=np.int16), [len(scan) for scan in scans])
-    return np.concatenate(scans), age

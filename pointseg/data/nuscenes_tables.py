@@ -18,6 +18,7 @@ T = TypeVar("T")
 LIDAR: Final = "LIDAR_TOP"
 AGAIN: Final = "unpack the metadata of this version again"
 _AGAIN_LABELS: Final = "unpack nuScenes-lidarseg for this version again"
+_MAX_LABEL: Final = 255  # labels are stored as bytes
 _SCAN_FIELDS: Final[dict[str, type]] = {
     "token": str,
     "sample_token": str,
@@ -76,6 +77,22 @@ def read_version(folder: Path) -> Version:
     FileNotFoundError for a missing table; ValueError, with table, record and field, for a broken
     one and for tokens that lead nowhere. ``lidarseg.json`` may be missing or empty.
     """
+    by_scene = _keyframes_by_scene(folder)
+    keyframes = {k.token: k for rows in by_scene.values() for k in rows}
+    if len(keyframes) < sum(map(len, by_scene.values())):
+        raise ValueError(
+            f"{folder / 'sample_data.json'}: some records have the same token; {AGAIN}"
+        )
+    return Version(
+        folder,
+        keyframes,
+        scenes={scene: tuple(k.token for k in rows) for scene, rows in by_scene.items()},
+        label_map=read_label_map(folder / "category.json"),
+    )
+
+
+def _keyframes_by_scene(folder: Path) -> dict[str, list[Keyframe]]:
+    """The keyframes of LIDAR_TOP of every scene, by its name, in the order of time."""
     names = _column(folder / "scene.json", "name")
     scene_of = _through(folder / "sample.json", "scene_token", names)
     channel_of = read_channels(folder)
@@ -94,18 +111,7 @@ def read_version(folder: Path) -> Version:
             f"{folder / 'lidarseg.json'}: sample_data_token {next(iter(labels))!r} is no keyframe "
             f"of {LIDAR} in {path.name}; {_AGAIN_LABELS}"
         )
-    ordered = {
-        scene: [k for _, k in sorted(rows, key=itemgetter(0))] for scene, rows in found.items()
-    }
-    keyframes = {k.token: k for keyframes in ordered.values() for k in keyframes}
-    if len(keyframes) < sum(map(len, ordered.values())):
-        raise ValueError(f"{path}: some records have the same token; {AGAIN}")
-    return Version(
-        folder,
-        keyframes,
-        scenes={scene: tuple(k.token for k in keyframes) for scene, keyframes in ordered.items()},
-        label_map=read_label_map(folder / "category.json"),
-    )
+    return {scene: [k for _, k in sorted(rows, key=itemgetter(0))] for scene, rows in found.items()}
 
 
 def read_label_map(path: Path) -> LabelMap:
@@ -118,9 +124,14 @@ def read_label_map(path: Path) -> LabelMap:
         return NUSCENES16
     ids: dict[int, str] = {}
     for record in read_records(path, {"name": str, "index": int}, _AGAIN_LABELS):
-        if record["index"] in ids:
-            raise ValueError(f"{path}: index {record['index']} is given twice; {_AGAIN_LABELS}")
-        ids[record["index"]] = record["name"]
+        index = record["index"]
+        if not 0 <= index <= _MAX_LABEL:
+            raise ValueError(
+                f"{path}: index {index!r:.60} is not in 0..{_MAX_LABEL}; {_AGAIN_LABELS}"
+            )
+        if index in ids:
+            raise ValueError(f"{path}: index {index} is given twice; {_AGAIN_LABELS}")
+        ids[index] = record["name"]
     try:
         return read_as(ids)
     except ValueError as error:

@@ -60,7 +60,7 @@ class PreparedReader:
         index = self.cache.read_index()
         if index is None:
             raise ValueError(
-                f"{self.root}: prepared.json is missing or broken; run `pointseg prepare-data --out "
-                f"{self.root}` again: it rebuilds what it has to"
+                f"{self.root}: prepared.json is missing or broken; run `pointseg prepare-data` "
+                "with this folder as --out again"
             )
         return index

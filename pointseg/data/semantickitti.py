@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pointseg.data.catalog import ALL, DatasetSpec
+from pointseg.data.coordinates import check_points
 from pointseg.data.kitti_poses import POSES_REMEDY, lidar_poses
-from pointseg.data.labels import IGNORE_INDEX, LabelMap
+from pointseg.data.labels import LabelMap
 from pointseg.data.point_rows import num_point_rows, read_point_rows
 from pointseg.data.semantickitti_labels import SEMANTICKITTI
+from pointseg.data.sweeps import join, move
 from pointseg.data.types import PointCloud
 
 LAYOUT = """\
@@ -31,13 +33,13 @@ _NUM_SCANS: Final = (  # of sequence 00, 01, ... in the complete release
 )
 _SCANS: Final = {f"{sequence:02d}": count for sequence, count in enumerate(_NUM_SCANS)}
 _TEST: Final = tuple(sequence for sequence in _SCANS if sequence > "10")
-_SPLITS: Final[Mapping[str, tuple[str, ...]]] = {
+SPLITS: Final[Mapping[str, tuple[str, ...]]] = {
     "train": ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10"),
     "val": ("08",),
     "test": _TEST,
     **{sequence: (sequence,) for sequence in _SCANS},
 }
-_T = TypeVar("_T", bound=np.generic)
+"""The sequences of each split, by number of two digits."""
 _AGAIN = "copy or download the file again"
 _COLUMNS = ("x", "y", "z", "remission")
 
@@ -107,9 +109,9 @@ class SemanticKITTIReader:
 
     def listed(self, split: str) -> tuple[str, ...]:
         """The scans of a split that are on disk, by sequence and number."""
-        if split != ALL and split not in _SPLITS:
-            raise ValueError(f"split must be one of {', '.join((*_SPLITS, ALL))}, got {split!r}")
-        sequences = _SCANS if split == ALL else _SPLITS[split]
+        if split != ALL and split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join((*SPLITS, ALL))}, got {split!r}")
+        sequences = _SCANS if split == ALL else SPLITS[split]
         folders = [self._sequences() / sequence for sequence in sequences]
         return tuple(scan.scene_id for folder in folders for scan in _scans_in(folder))
 
@@ -156,7 +158,7 @@ class SemanticKITTIReader:
             return _read_scan(scan)
         earlier = self._earlier(scan)
         clouds = [_read_scan(scan), *(self._moved(_read_scan(s), s, scan) for s in earlier)]
-        return _join(clouds, [scan.number - s.number for s in (scan, *earlier)])
+        return join(clouds, [scan.number - s.number for s in (scan, *earlier)])
 
     def _named(self, scene_id: str) -> _Scan:
         named = _parse(scene_id)
@@ -175,10 +177,9 @@ class SemanticKITTIReader:
 
     def _moved(self, cloud: PointCloud, scan: _Scan, to: _Scan) -> PointCloud:
         """The points of ``scan`` in the sensor's frame at ``to``."""
-        # In float64: poses are up to kilometres from the origin.
-        move = np.linalg.inv(self._pose(to)) @ self._pose(scan)
-        xyz = cloud.xyz_m.astype(np.float64) @ move[:3, :3].T + move[:3, 3]
-        return cloud.replace(xyz_m=xyz.astype(np.float32))
+        matrix = np.linalg.inv(self._pose(to)) @ self._pose(scan)
+        where = f"{scan.folder / 'poses.txt'}:{scan.number + 1}"
+        return cloud.replace(xyz_m=move(cloud.xyz_m, matrix, where, POSES_REMEDY))
 
     def _pose(self, scan: _Scan) -> NDArray[np.float64]:
         sequence = scan.folder.name
@@ -208,9 +209,12 @@ def _scans_in(folder: Path) -> Iterator[_Scan]:
 
 def _read_scan(scan: _Scan) -> PointCloud:
     points = read_point_rows(scan.points, _COLUMNS, _AGAIN)
-    if not np.isfinite(points).all():
-        bad = int((~np.isfinite(points)).any(axis=1).sum())
-        raise ValueError(f"{scan.points}: {bad} of {len(points)} points are not finite; {_AGAIN}")
+    check_points(points, scan.points, _AGAIN)
+    at_sensor = int((~points[:, :3].any(axis=1)).sum())
+    if at_sensor:  # the release has none; a copy that was interrupted is filled up with zeros
+        raise ValueError(
+            f"{scan.points}: x, y and z of {at_sensor} of {len(points)} points are all 0; {_AGAIN}"
+        )
     labels, instances = _read_labels(scan, len(points)) if scan.has_labels() else (None, None)
     return PointCloud(
         scene_id=scan.scene_id,
@@ -241,48 +245,17 @@ def _read_labels(scan: _Scan, num_points: int) -> tuple[NDArray[np.int16], NDArr
     return labels, (values >> 16).astype(np.int32)
 
 
-def _join(clouds: Sequence[PointCloud], ages: Sequence[int]) -> PointCloud:
-    """The first cloud's points, then those of the others as context."""
-    first = clouds[0]
-    counts = [cloud.num_points for cloud in clouds]
-    return PointCloud(
-        scene_id=first.scene_id,
-        xyz_m=np.concatenate([cloud.xyz_m for cloud in clouds]),
-        labels=_joined([cloud.labels for cloud in clouds], counts, IGNORE_INDEX),
-        instances=_joined([cloud.instances for cloud in clouds], counts, 0),
-        context=np.repeat(np.array(ages) > 0, counts),
-        extras={
-            "intensity": np.concatenate([cloud.extras["intensity"] for cloud in clouds]),
-            "sweep": np.repeat(np.array(ages, dtype=np.int16), counts),
-        },
-    )
-
-
-def _joined(
-    arrays: Sequence[NDArray[_T] | None], counts: Sequence[int], missing: int
-) -> NDArray[_T] | None:
-    """None where the first is; ``missing`` for all points of others that are None."""
-    first = arrays[0]
-    if first is None:
-        return None
-    filled = [
-        np.full(count, missing, first.dtype) if array is None else array
-        for array, count in zip(arrays, counts, strict=True)
-    ]
-    return np.concatenate(filled)
-
-
 SPEC: Final = DatasetSpec(
     reader=SemanticKITTIReader,
     settings=SemanticKITTISettings,
     label_map=SEMANTICKITTI,
-    splits=tuple(_SPLITS),
+    splits=tuple(SPLITS),
     benchmark="semantickitti",
     marks=("dataset/sequences/[0-9][0-9]/velodyne", "sequences/[0-9][0-9]/velodyne"),
     layout=LAYOUT,
     prepared=False,
     listed_as_found=True,
-    expected={split: sum(_SCANS[s] for s in _SPLITS[split]) for split in _SPLITS},
+    expected={split: sum(_SCANS[s] for s in SPLITS[split]) for split in SPLITS},
 )
 """SemanticKITTI; a split is ``train``, ``val``, ``test`` or a sequence."""
 

@@ -45,3 +45,12 @@ def test_bad_labels_and_tables_are_refused() -> None:
         LabelMap("twice", ("a", "b"), (1, 1), np.zeros((2, 3), np.uint8))
     with pytest.raises(ValueError, match="as many of each"):
         LabelMap("short", ("a", "b"), (1,), np.zeros((2, 3), np.uint8))
+    with pytest.raises(ValueError, match="'none': reads is empty"):
+        LabelMap("none", ("a",), (1,), np.zeros((1, 3), np.uint8), reads={})
+
+
+def test_the_caller_s_palette_stays_his_own() -> None:
+    palette = np.zeros((1, 3), np.uint8)
+    label_map = LabelMap("own", ("a",), (1,), palette)
+    palette[0] = 7
+    assert not label_map.palette.any() and not label_map.palette.flags.writeable

@@ -122,8 +122,9 @@ def test_errors_of_splits_say_what_is_there(dataset: Dataset) -> None:
         reader(dataset, version="v1.0-mini").listed("val")
     with pytest.raises(FileNotFoundError, match=r"no v1.0-\*/scene.json; expected"):
         NuScenesReader(dataset.root / "lidarseg").listed("all")
-    with pytest.raises(ValueError, match="version must be the name of a folder"):
-        reader(dataset, version="../other")
+    for version in ("../other", "v1.0-*", "", ".[a]", 3):
+        with pytest.raises(ValueError, match="version must be the name of a folder"):
+            reader(dataset, version=version)
 
 
 # -- scans ----------------------------------------------------------------------------------------
@@ -187,9 +188,11 @@ def test_category_table_without_ids_means_those_of_the_release(dataset: Dataset)
         (np.zeros((7, 4), np.float32).tobytes(), "112 bytes are no whole number"),
         (np.full((40, 5), np.nan, np.float32).tobytes(), r"40 of 40 points are not finite"),
         (np.full((40, 5), 0.5, np.float32).tobytes(), "fifth column is no ring number"),
+        (np.full((40, 5), 256, np.float32).tobytes(), "fifth column is no ring number"),
+        (np.full((40, 5), 1e5, np.float32).tobytes(), "40 of 40 points are 100 km and more away"),
         (np.zeros((39, 5), np.float32).tobytes(), r"40 labels of one byte, but .* has 39 points"),
     ],
-    ids=["empty", "cut off", "not finite", "other columns", "other scan"],
+    ids=["empty", "cut off", "not finite", "other columns", "ring 256", "far", "other scan"],
 )
 def test_broken_scan(dataset: Dataset, content: bytes, message: str) -> None:
     dataset.points_path("scene-0061", 1).write_bytes(content)
@@ -241,6 +244,15 @@ def test_labels_that_were_not_unpacked_are_asked_for(dataset: Dataset, table: li
 
 
 def test_sweeps_are_moved_into_the_frame_of_the_keyframe(dataset: Dataset) -> None:
+    # Returns from the car itself: three of the sweep's points, two of them close to the bound.
+    path = dataset.sweep_path("scene-0061", 0)
+    sweep = dataset.sweep("scene-0061", 0)
+    kept = (np.abs(sweep[:, :2]) >= 1).any(axis=1)
+    assert kept.all()
+    for index, (x, y) in enumerate(((0.99, -0.99), (-0.99, 0.99), (0, 0))):
+        sweep[index, :2] = x, y
+        kept[index] = False
+    path.write_bytes(sweep.tobytes())
     alone = reader(dataset).read_scene(FRAME)
     cloud = reader(dataset, num_sweeps=2).read_scene(FRAME)
     assert cloud.context is not None
@@ -249,10 +261,8 @@ def test_sweeps_are_moved_into_the_frame_of_the_keyframe(dataset: Dataset) -> No
         np.testing.assert_array_equal(getattr(own, name), getattr(alone, name))
     np.testing.assert_array_equal(own.extras["ring"], alone.extras["ring"])
     # The sweep sees the same points from another place, except for what was the car there.
-    sweep = dataset.sweep("scene-0061", 0)
-    kept = (np.abs(sweep[:, :2]) >= 1).any(axis=1)
     earlier = cloud.select(cloud.context)
-    assert 30 < kept.sum() == earlier.num_points
+    assert kept.sum() == 37 == earlier.num_points
     np.testing.assert_allclose(earlier.xyz_m, alone.xyz_m[kept], atol=1e-4)
     np.testing.assert_array_equal(earlier.extras["intensity"], alone.extras["intensity"][kept])
     assert earlier.labels is not None
@@ -288,6 +298,9 @@ def test_errors_of_sweeps(dataset: Dataset) -> None:
         ("sample_data", {"ego_pose_token": "beef"}, "ego_pose_token 'beef' is in no record"),
         ("ego_pose", {"rotation": [1, 0, 0]}, "rotation must be 4 numbers"),
         ("ego_pose", {"rotation": [1, 1, 0, 0]}, "is no unit quaternion"),
+        ("ego_pose", {"rotation": [1.002, 0, 0, 0]}, "is no unit quaternion"),
+        ("ego_pose", {"translation": [10**400, 0, 0]}, "rotation and translation: int too large"),
+        ("ego_pose", {"translation": [0, -1e300, 0]}, "is no unit quaternion and a transl"),
         (
             "ego_pose",
             {"rotation": [1, 0, 0, "none"]},
@@ -303,6 +316,27 @@ def test_broken_poses(dataset: Dataset, table: str, change: dict, message: str) 
             row.update(change)
     dataset.write_table(table)
     with pytest.raises(ValueError, match=rf"{table}\.json: .*{message}"):
+        reader(dataset, num_sweeps=2).read_scene(FRAME)
+
+
+def test_a_quaternion_is_brought_to_unit_length(dataset: Dataset) -> None:
+    """Digits that were rounded off must not stretch the world."""
+    moves = []
+    for scale in (1, 1.0005):
+        for row in dataset.tables["ego_pose"]:
+            row["rotation"] = [scale * v for v in row["rotation"]]
+        dataset.write_table("ego_pose")
+        ((_, move),) = earlier_scans(dataset.root / dataset.version, FRAME, 1)
+        moves.append(move)
+    np.testing.assert_allclose(moves[1], moves[0], atol=1e-9)
+
+
+def test_sweeps_too_far_apart_for_a_drive_are_named(dataset: Dataset) -> None:
+    at = dataset.tables["ego_pose"][1]["translation"]
+    at[0] += 2e5
+    dataset.write_table("ego_pose")
+    message = r"later\.pcd\.bin: by ego_pose\.json .* the scan is .* m from the one"
+    with pytest.raises(ValueError, match=message):
         reader(dataset, num_sweeps=2).read_scene(FRAME)
 
 
@@ -354,6 +388,13 @@ def test_missing_field_is_named_with_its_record(dataset: Dataset, field: str) ->
         reader(dataset).listed("all")
 
 
+def test_table_that_is_nested_too_deep(dataset: Dataset) -> None:
+    path = dataset.table_path("sample")
+    path.write_text('[{"token": ' + "[" * 100_000)
+    with pytest.raises(ValueError, match=r"sample\.json: record 0: not valid json \(nested"):
+        reader(dataset).listed("all")
+
+
 def test_wrong_type_is_named_with_its_record(dataset: Dataset) -> None:
     dataset.tables["sample_data"][2]["timestamp"] = "now"
     dataset.write_table("sample_data")
@@ -392,7 +433,9 @@ def test_token_given_twice(dataset: Dataset) -> None:
         ({"index": 4}, "index 4 is given twice"),
         ({"name": "vehicle.tram"}, "'vehicle.tram' is none of the 32 categories"),
         ({"index": None}, "record 9: 'index' must be int, got None"),
-        ({"index": -1}, r"reads\[-1\]"),
+        ({"index": -1}, r"index -1 is not in 0\.\.255"),
+        ({"index": 256}, r"index 256 is not in 0\.\.255"),
+        ({"index": 10**12}, r"index 1000000000000 is not in"),
     ],
 )
 def test_broken_category_table(dataset: Dataset, change: dict, message: str) -> None:

@@ -8,7 +8,24 @@ from pathlib import Path
 import pytest
 
 from pointseg.data import ALL, DATASETS, open_dataset, open_reader
+from pointseg.data.registry import listed_scenes
 from pointseg.evaluation import BENCHMARKS
+from tests.data.drives import write_drive
+from tests.data.nuscenes_files import Dataset
+from tests.data.scenes import write_root
+from tests.data.test_s3dis import write_room
+
+
+def raw_root(name: str, root: Path) -> None:
+    """Some raw scenes in the format of a dataset."""
+    if name == "nuscenes":
+        Dataset(root, keyframes=1).write()
+    elif DATASETS[name].benchmark == "semantickitti":
+        write_drive(root, num_scans=1)
+    elif DATASETS[name].benchmark == "s3dis":
+        write_room(root)
+    else:
+        write_root(root, num_scenes=1)
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -42,5 +59,15 @@ def test_unknown_splits_and_options_are_refused(name: str, tmp_path: Path) -> No
     spec = DATASETS[name]
     with pytest.raises(ValueError, match="'colour'"):
         spec.open(tmp_path, {"colour": 1})
-    with pytest.raises((ValueError, FileNotFoundError)):
-        spec.open(tmp_path).listed("validation")
+    raw_root(name, tmp_path)
+    assert spec.is_raw(tmp_path)
+    for split in ("validation", "", "train "):
+        with pytest.raises(ValueError, match=rf"split must be one of .*got '{split}'"):
+            spec.open(tmp_path).listed(split)
+
+
+def test_a_scene_in_two_parts_of_a_split_is_named_at_once() -> None:
+    scene_ids = [f"{i:06d}" for i in range(20_000)]
+    parts = {"a": scene_ids, "b": scene_ids[-1:]}
+    with pytest.raises(ValueError, match="scene 019999 is in two of its parts"):
+        listed_scenes(parts.__getitem__, "a+b")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pointseg.data import PointCloud, read_cloud, voxelize_cloud
+from pointseg.data import PointCloud, open_dataset, read_cloud, voxelize_cloud
 from pointseg.data.kitti_poses import lidar_poses, read_calibration, read_poses
 from pointseg.data.semantickitti import SPEC, SemanticKITTIReader, SemanticKITTISettings
 from pointseg.data.semantickitti_labels import SEMANTICKITTI
@@ -45,6 +45,17 @@ def test_scans_on_disk_are_listed_in_order(tmp_path: Path) -> None:
     assert set(reader.listed("all")) == {*reader.listed("train"), "21_000000", *reader.listed("08")}
     with pytest.raises(ValueError, match="split must be one of train, val, test, 00.*got 'tset'"):
         reader.listed("tset")
+
+
+def test_scans_that_the_release_has_and_the_disk_has_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_drive(tmp_path, "08")
+    assert len(open_dataset("semantickitti", tmp_path, "val")) == 4
+    assert "4067 of 4071 scenes of split 'val' are not there and are left out" in caplog.text
+    with pytest.raises(FileNotFoundError, match="4067 of 4071 scenes"):
+        open_dataset("semantickitti", tmp_path, "val", require_all=True)
+    assert len(open_dataset("streets", tmp_path, "val", require_all=True)) == 4
 
 
 def test_both_layouts_are_roots(tmp_path: Path) -> None:
@@ -149,6 +160,21 @@ def test_points_that_are_not_finite_are_counted(tmp_path: Path) -> None:
     points[3, 0], points[5, 1:3], points[7, 3] = np.nan, np.inf, np.nan
     points.tofile(path)
     with pytest.raises(ValueError, match=r"000000\.bin: 3 of 40 points are not finite"):
+        read(tmp_path)
+
+
+def test_points_that_are_all_zero_or_far_off_are_counted(tmp_path: Path) -> None:
+    path = write_drive(tmp_path) / "velodyne" / "000000.bin"
+    points = np.fromfile(path, "<f4").reshape(-1, 4)
+    sound = points.copy()
+    points[-3:] = 0
+    points[0, :2] = 0  # straight above the sensor is a place
+    points.tofile(path)
+    with pytest.raises(ValueError, match=r"000000\.bin: x, y and z of 3 of 40 points are all 0"):
+        read(tmp_path)
+    sound[4:6, 1] = -1e5, 1e30
+    sound.tofile(path)
+    with pytest.raises(ValueError, match=r"2 of 40 points are 100 km and more away \(first: row 4"):
         read(tmp_path)
 
 
@@ -303,6 +329,16 @@ def test_poses_of_another_sequence_are_too_few(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"poses\.txt: 3 poses, none for scan 000003\.bin"):
         read(tmp_path, "00_000003", num_sweeps=2)
     np.testing.assert_array_equal(read_calibration(folder / "calib.txt"), TR)
+
+
+@pytest.mark.parametrize("shift", ["2e5", "-1e9", "1e300"])
+def test_poses_too_far_apart_for_a_drive_are_named(tmp_path: Path, shift: str) -> None:
+    folder = write_drive(tmp_path)
+    lines = (folder / "poses.txt").read_text().splitlines(keepends=True)
+    lines[2] = IDENTITY.replace("1 0\n", f"1 {shift}\n")
+    (folder / "poses.txt").write_text("".join(lines))
+    with pytest.raises(ValueError, match=r"poses\.txt:3: the (scan is .* m from|pose is no)"):
+        read(tmp_path, "00_000003", num_sweeps=2)
 
 
 # -- voxels ---------------------------------------------------------------------------------------

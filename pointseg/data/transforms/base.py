@@ -146,6 +146,21 @@ def check_probability(value: float, name: str = "probability") -> None:
         raise ValueError(f"{name} must be in [0, 1], got {value}")
 
 
+def check_count(name: str, value: object) -> None:
+    """ValueError unless the value is a whole number >= 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+
+
+def is_numbers(value: object, count: int) -> bool:
+    """Whether the value is a tuple of so many numbers."""
+    return (
+        isinstance(value, tuple)
+        and len(value) == count
+        and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+    )
+
+
 def check_non_negative(**values: float) -> None:
     """ValueError for the first value below 0."""
     for name, value in values.items():

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pointseg.data.transforms.base import check_probability, register
+from pointseg.data.transforms.base import check_probability, is_numbers, register
 from pointseg.data.types import PointCloud
 
 _MAX_GRID_NODES = 1 << 26  # about 0.8 GB of noise: a coarser granularity is meant
@@ -33,7 +33,7 @@ class ElasticDistortion:
     def __post_init__(self) -> None:
         check_probability(self.probability)
         for step in self.steps:
-            if len(step) != 2 or not (step[0] > 0 and step[1] >= 0):
+            if not is_numbers(step, 2) or not (step[0] > 0 and step[1] >= 0):
                 raise ValueError(
                     f"steps must be pairs of granularity_m > 0 and magnitude_m >= 0, got {step!r}"
                 )

@@ -13,6 +13,7 @@ from pointseg.data.transforms.base import (
     check_non_negative,
     check_probability,
     column_range,
+    is_numbers,
     register,
 )
 from pointseg.data.types import PointCloud
@@ -143,7 +144,7 @@ class RandomTranslation:
     max_shift_m: tuple[float, float, float] = (0.2, 0.2, 0.0)
 
     def __post_init__(self) -> None:
-        if len(self.max_shift_m) != 3 or min(self.max_shift_m) < 0:
+        if not is_numbers(self.max_shift_m, 3) or not min(self.max_shift_m) >= 0:
             raise ValueError(f"max_shift_m must be three lengths >= 0, got {self.max_shift_m}")
 
     def __call__(self, cloud: PointCloud, rng: np.random.Generator) -> PointCloud:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pointseg.data.labels import LabelMap
 from pointseg.data.transforms.base import (
     MixingTransform,
+    check_count,
     check_non_negative,
     column_range,
     register,
@@ -82,8 +83,7 @@ class InstancePaste(MixingTransform):
                 f"placement must be one of {', '.join(PLACEMENTS)}, got {self.placement!r}"
             )
         for name in ("max_objects", "min_points", "attempts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+            check_count(name, getattr(self, name))
 
     @property
     def about_sensor(self) -> bool:

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointseg.data.labels import LabelMap
-from pointseg.data.transforms.base import MixingTransform, check_probability, register
+from pointseg.data.transforms.base import (
+    MixingTransform,
+    check_count,
+    check_probability,
+    is_numbers,
+    register,
+)
 from pointseg.data.transforms.mixing import (
     ClassList,
     check_classes,
@@ -51,9 +57,10 @@ class LaserMix(MixingTransform):
             raise TypeError(f"num_areas must be a list of numbers, got {self.num_areas}")
         if any(not isinstance(n, int) or n < 2 for n in self.num_areas):
             raise ValueError(f"num_areas must be whole numbers >= 2, got {self.num_areas}")
-        if len(self.pitch_deg) != 2 or not -90 <= self.pitch_deg[0] < self.pitch_deg[1] <= 90:
+        pitch = self.pitch_deg
+        if not is_numbers(pitch, 2) or not -90 <= pitch[0] < pitch[1] <= 90:
             raise ValueError(
-                f"pitch_deg must be two angles, -90 <= lowest < highest <= 90, got {self.pitch_deg}"
+                f"pitch_deg must be two angles, -90 <= lowest < highest <= 90, got {pitch}"
             )
 
     @property
@@ -114,8 +121,7 @@ class PolarMix(MixingTransform):
         check_probability(self.paste_probability, "paste_probability")
         if not 0 < self.sector_deg < 360:
             raise ValueError(f"sector_deg must be in (0, 360), got {self.sector_deg}")
-        if self.copies < 1:
-            raise ValueError(f"copies must be >= 1, got {self.copies}")
+        check_count("copies", self.copies)
         if self.paste_probability > 0 or self.classes:
             check_classes(self.classes, "classes")
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointseg.data.labels import LabelMap
+from pointseg.data.transforms.base import is_numbers
 from pointseg.data.types import PointCloud
 
 _OPTIONAL = ("color", "normal", "labels", "instances")
@@ -144,7 +145,7 @@ def points_of(cloud: PointCloud, classes: ClassList) -> NDArray[np.bool_]:
 
 def check_sensor(sensor_m: tuple[float, float, float]) -> None:
     """ValueError unless it is a point in space."""
-    if len(sensor_m) != 3 or not np.isfinite(sensor_m).all():
+    if not is_numbers(sensor_m, 3) or not np.isfinite(sensor_m).all():
         raise ValueError(f"sensor_m must be three finite coordinates, got {sensor_m}")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pointseg.data.transforms.base import check_probability, register
+from pointseg.data.transforms.base import check_count, check_probability, register
 from pointseg.data.types import PointCloud
 
 
@@ -40,8 +40,7 @@ class CropToBudget:
     max_points: int = 100_000
 
     def __post_init__(self) -> None:
-        if self.max_points < 1:
-            raise ValueError(f"max_points must be >= 1, got {self.max_points}")
+        check_count("max_points", self.max_points)
 
     def __call__(self, cloud: PointCloud, rng: np.random.Generator) -> PointCloud:
         if cloud.num_points <= self.max_points:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pointseg.data.processes import in_processes
+from pointseg.data.semantickitti import SPLITS
 from pointseg.data.synthetic.generation import check_workers, claim
 from pointseg.data.synthetic.raycasting import load_open3d
 from pointseg.data.synthetic.streets.scanner import StreetScanner
@@ -28,9 +29,7 @@ GENERATOR_VERSION = 1
 
 MANIFEST = "synthetic_streets.json"
 
-TRAINING = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10)
-VALIDATION = (8,)
-TEST = (11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21)
+TRAINING, VALIDATION, TEST = (tuple(map(int, SPLITS[s])) for s in ("train", "val", "test"))
 """Numbers of the sequences of SemanticKITTI's splits; those of the last have no labels."""
 
 # A worker that takes a job builds the street first, which takes about a second and grows with its
