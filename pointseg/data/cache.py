@@ -75,18 +75,23 @@ class SceneCache:
     # -- the folder -------------------------------------------------------------------------------
 
     def read_index(self) -> dict[str, Any] | None:
-        """``dataset``, ``settings`` and ``splits`` the folder was made with; None without a valid
-        index.
+        """``dataset``, ``settings`` and ``splits`` the folder was made with; None without an index.
+        A broken one is a ValueError: settings cannot be guessed.
         """
+        path = self.folder / _INDEX
         try:
-            index = json.loads((self.folder / _INDEX).read_bytes())
-        except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+            index = json.loads(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        return index if _is_index(index) else None
-
-    def has_index(self) -> bool:
-        """Whether there is an index, valid or not."""
-        return (self.folder / _INDEX).is_file()
+        except (ValueError, RecursionError):
+            index = None
+        if not _is_index(index):
+            raise ValueError(
+                f"{path}: broken: it must state dataset, settings and splits; run `pointseg "
+                f"prepare-data` again, with --out {self.folder} where that is not beside the raw "
+                "scenes"
+            )
+        return dict(index)
 
     def write_index(
         self, dataset: str, settings: Mapping[str, Any], splits: Mapping[str, Sequence[str]]

@@ -59,8 +59,5 @@ class PreparedReader:
     def _index(self) -> dict[str, Any]:
         index = self.cache.read_index()
         if index is None:
-            raise ValueError(
-                f"{self.root}: prepared.json is missing or broken; run `pointseg prepare-data` "
-                "with this folder as --out again"
-            )
+            raise FileNotFoundError(f"{self.root}: no prepared scenes (prepared.json)")
         return index

@@ -95,7 +95,7 @@ def open_reader(
     if spec.is_raw(root):
         return spec.open(root, options)
     reader = PreparedReader(root)
-    if not reader.cache.has_index():
+    if reader.cache.read_index() is None:
         raise FileNotFoundError(
             f"{root}: neither raw scenes ({', '.join(spec.marks)}) nor prepared ones "
             f"(prepared.json); {_advice(spec)}"

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from pointseg.cli import prepare_data
-from pointseg.data import SCANNET20
+from pointseg.data import SCANNET20, PointCloud
+from pointseg.data.cache import SceneCache
 from pointseg.data.doctor import examine
-from tests.data.scenes import SceneSpec, write_meta, write_root, write_scene
+from pointseg.data.nuscenes_splits import SPLITS
+from tests.data.nuscenes_files import Dataset
+from tests.data.scenes import SceneSpec, write_meta, write_ply, write_root, write_scene
 
 
 def check(root: Path, split: str = "all", **options):
@@ -81,6 +84,95 @@ def test_odd_values_in_prepared_scenes_are_found(tmp_path: Path) -> None:
     found = check(tmp_path)
     (problem,) = found.problems  # the raw scene is sound, its prepared copy is not
     assert str(path) in problem and "damaged" in problem
+
+
+def test_odd_values_that_checksums_vouch_for_are_found(tmp_path: Path) -> None:
+    """A prepared folder on its own, written by a reader that let them through."""
+    cache = SceneCache(tmp_path)
+    cache.write_index("scannet", {}, {"train": ["bad", "good"]})
+    xyz = np.arange(12, dtype=np.float32).reshape(4, 3)
+    labels = np.array([0, 1, -1, 19], dtype=np.int16)
+    good = PointCloud("good", xyz, labels=labels, instances=np.arange(4, dtype=np.int32))
+    cache.write(good, {}, {})
+    bad = good.replace(
+        scene_id="bad",
+        xyz_m=np.where(xyz == 4, np.float32("nan"), xyz),
+        labels=np.array([0, 99, -2, 20], dtype=np.int16),
+        instances=np.array([0, -1, 2, 3], dtype=np.int32),
+        extras={"intensity": np.array([0, np.inf, np.nan, 1], dtype=np.float32)},
+    )
+    cache.write(bad, {}, {})
+    found = check(tmp_path, "train")
+    assert found.problems == (
+        "bad: xyz_m has 1 values that are not finite",
+        "bad: intensity has 2 values that are not finite",
+        "bad: 3 labels are no class, such as 99",
+        "bad: 1 instance ids are negative",
+    )
+    assert sum(found.class_counts) == 4  # of the good one alone
+
+
+def test_more_scenes_than_the_release_has_are_a_problem(tmp_path: Path) -> None:
+    for number in range(69):
+        (tmp_path / "Area_5" / f"office_{number}" / "Annotations").mkdir(parents=True)
+    found = examine("s3dis", tmp_path, "Area_1", workers=0, show_progress=False)
+    assert [problem.split(";")[0] for problem in found.problems[:2]] == [
+        f"split {split!r}: 69 scenes, but the release has 68" for split in ("val", "Area_5")
+    ]
+    (tmp_path / "Area_5" / "office_0" / "Annotations").rmdir()
+    (tmp_path / "Area_5" / "office_0").rmdir()
+    found = examine("s3dis", tmp_path, "Area_1", workers=0, show_progress=False)
+    assert found.problems == (f"{tmp_path}: no scene of split 'Area_1' is there",)
+
+
+def test_a_scene_in_millimetres_and_one_without_a_class_are_noted(tmp_path: Path) -> None:
+    spec = SceneSpec(categories=())
+    folder = write_scene(tmp_path, spec)
+    for suffix, labels in ((".ply", None), (".labels.ply", spec.nyu40)):
+        path = folder / f"{spec.scene_id}_vh_clean_2{suffix}"
+        write_ply(path, 1000 * spec.xyz, spec.color, spec.faces, labels)
+    found = check(tmp_path)
+    assert found.problems == ()
+    units, without = (n for n in found.notes if n.startswith(f"{spec.scene_id}: "))
+    assert "metre" in units
+    assert "no point has a class" in without
+
+
+@pytest.mark.parametrize("table", ["sample", "lidarseg"])
+def test_a_broken_table_does_not_hide_the_scenes_of_another_version(
+    tmp_path: Path, table: str
+) -> None:
+    Dataset(tmp_path, "v1.0-mini", SPLITS["mini_val"].scenes, keyframes=1).write()
+    broken = Dataset(tmp_path, "v1.0-test", ("scene-0077",), labelled=False).write()
+    path = broken.table_path(table)
+    path.write_text('[{"token": "a"')
+    found = examine("nuscenes", tmp_path, workers=0, show_progress=False)
+    assert len(found.scenes) == 2 and not any(scene.problems for scene in found.scenes)
+    (problem,) = found.problems
+    assert problem.startswith(f"split 'all': {path}: record 0: ")
+    with pytest.raises(ValueError, match="split must be one of"):
+        examine("nuscenes", tmp_path, "everything", workers=0, show_progress=False)
+
+
+def test_a_broken_table_of_the_only_version_is_a_problem(tmp_path: Path) -> None:
+    dataset = Dataset(tmp_path).write()
+    dataset.table_path("scene").write_text("{")
+    found = examine("nuscenes", tmp_path, workers=0, show_progress=False)
+    assert found.scenes == ()
+    assert any(str(dataset.table_path("scene")) in problem for problem in found.problems)
+
+
+def test_prepared_scenes_of_the_split_alone_are_verified(tmp_path: Path) -> None:
+    write_root(tmp_path)
+    assert prepare_data.main(["--root", str(tmp_path), "--workers", "0", "--quiet"]) == 0
+    damaged = [tmp_path / "prepared" / s / "color.npy" for s in ("scene0000_00", "scene0707_00")]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-1])
+    for split, paths in (("train", damaged[:1]), ("test", damaged[1:]), ("all", damaged)):
+        problems = check(tmp_path, split).problems
+        assert len(problems) == len(paths)
+        for problem, path in zip(problems, paths, strict=True):
+            assert problem.startswith(f"{path}: damaged")
 
 
 def test_a_fault_of_a_reader_is_reported_as_such(tmp_path: Path, monkeypatch) -> None:

@@ -560,7 +560,17 @@ def test_scans_are_cut_before_the_sensor_is_moved(name: str) -> None:
         ({"name": "polarmix", "classes": [True]}, "True is neither a class name nor a train id"),
         ({"name": "polarmix", "classes": [1, 1]}, "each class once"),
         ({"name": "polarmix", "classes": [1], "sector_deg": 360}, "sector_deg"),
-        ({"name": "polarmix", "classes": [1], "copies": 0}, "copies must be >= 1"),
+        ({"name": "polarmix", "classes": [1], "copies": 0}, "copies must be a whole number >= 1"),
+        ({"name": "polarmix", "classes": [1], "copies": 2.5}, "copies must be a whole number"),
+        ({"name": "polarmix", "classes": [1], "copies": True}, "copies must be a whole number"),
+        ({"name": "lasermix", "pitch_deg": 5}, "pitch_deg must be two angles.*, got 5"),
+        ({"name": "lasermix", "pitch_deg": ["a", "b"]}, "pitch_deg must be two angles"),
+        ({"name": "lasermix", "sensor_m": 0}, "sensor_m must be three finite .*, got 0"),
+        ({"name": "lasermix", "sensor_m": [0, 0, "up"]}, "sensor_m must be three finite"),
+        (
+            {"name": "instance_paste", "classes": [0], "ground": [1], "max_objects": 2.5},
+            "max_objects must be a whole number >= 1, got 2.5",
+        ),
         ({"name": "polarmix", "classes": [1], "swap_probability": 2}, "swap_probability"),
         ({"name": "instance_paste", "classes": [1]}, "ground must list at least one class"),
         (

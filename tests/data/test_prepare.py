@@ -194,6 +194,22 @@ def test_a_broken_scene_does_not_stop_the_others(tmp_path: Path) -> None:
     assert len(resumed.unchanged) == 3
 
 
+def test_a_fault_of_a_reader_does_not_stop_the_others(tmp_path: Path, monkeypatch) -> None:
+    write_root(tmp_path)
+    read = ScanNetReader.read_scene
+
+    def faulty(self, scene_id):
+        if scene_id == "scene0001_00":
+            raise OverflowError("a slip")
+        return read(self, scene_id)
+
+    monkeypatch.setattr(ScanNetReader, "read_scene", faulty)
+    report = run(tmp_path)
+    message = "scene0001_00: the reader failed: OverflowError('a slip')"
+    assert report.failed == {"scene0001_00": message}
+    assert len(report.built) == 3
+
+
 def test_an_interruption_leaves_whole_scenes_only(tmp_path: Path, monkeypatch) -> None:
     write_root(tmp_path)
     save, saved = np.save, []
@@ -295,6 +311,43 @@ def test_a_prepared_folder_stands_on_its_own(tmp_path: Path, caplog) -> None:
     assert "1 of 2 scenes" in caplog.text
     with pytest.raises(FileNotFoundError, match="1 of 2 scenes"):
         open_dataset("scannet", tmp_path / "out", "train", require_all=True)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        *("", "{", "[]", "{}", '{"settings": 3}', "[" * 100_000),
+        '{"dataset": "scannet", "settings": {}, "splits": {"train": 3}}',
+        '{"dataset": "scannet", "settings": {}, "splits": {"train": [3]}}',
+        '{"dataset": "scannet", "settings": {}}',
+        '{"dataset": 3, "settings": {}, "splits": {}}',
+    ],
+)
+def test_a_broken_index_is_named_with_what_to_do(tmp_path: Path, index: str) -> None:
+    write_root(tmp_path / "raw", num_scenes=1)
+    run(tmp_path / "raw")
+    shutil.copytree(tmp_path / "raw/prepared", tmp_path / "alone")
+    for folder in (tmp_path / "raw/prepared", tmp_path / "alone"):
+        (folder / "prepared.json").write_text(index)
+    for root, folder in (("alone", "alone"), ("raw", "raw/prepared")):
+        with pytest.raises(ValueError, match=rf"{folder}/prepared\.json: broken: .* run `pointseg"):
+            open_dataset("scannet", tmp_path / root, "train")
+    run(tmp_path / "raw")
+    assert len(open_dataset("scannet", tmp_path / "raw", "train")) == 1
+
+
+def test_settings_that_are_gone_are_told_with_the_folder(tmp_path: Path) -> None:
+    write_root(tmp_path, num_scenes=1)
+    run(tmp_path)
+    path = tmp_path / "prepared/prepared.json"
+    index = json.loads(path.read_text())
+    index["settings"]["colour_source"] = "mesh"
+    path.write_text(json.dumps(index))
+    message = rf"{path.parent}: prepared with settings .*'colour_source'.* run `pointseg prepare"
+    with pytest.raises(ValueError, match=message):
+        open_dataset("scannet", tmp_path, "train")
+    assert prepare_data.main(["--root", str(tmp_path), "--workers", "0", "--quiet"]) == 0
+    assert len(open_dataset("scannet", tmp_path, "train")) == 1
 
 
 def test_missing_data_names_variable_key_and_layout(tmp_path: Path, monkeypatch) -> None:
