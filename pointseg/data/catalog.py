@@ -67,6 +67,8 @@ class DatasetSpec:
                  time, which are as fast
     prepared_in  folder of the root for those arrays; datasets of the same files have one each
     expected     scenes of each split in the complete release, for checks
+    sensor_at_origin
+                 whether the origin of every scene is the sensor that saw it
     """
 
     reader: Callable[[Path, Any], SceneReader]
@@ -80,6 +82,13 @@ class DatasetSpec:
     prepared: bool = True
     prepared_in: str = "prepared"
     expected: Mapping[str, int] | None = None
+    sensor_at_origin: bool = False
+
+    def num_in_release(self, split: str) -> int | None:
+        """Scenes of a split (``a+b`` joins two) in the complete release; None: unknown."""
+        counts = [(self.expected or {}).get(part) for part in split.split("+")]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
 
     def is_raw(self, root: Path) -> bool:
         """Whether ``root`` holds raw scenes of this dataset."""

@@ -282,6 +282,7 @@ SPEC: Final = DatasetSpec(
     layout=LAYOUT,
     prepared=False,
     expected={split: sum(_SCANS[s] for s in _SPLITS[split]) for split in _SPLITS},
+    sensor_at_origin=True,
 )
 """SemanticKITTI; a split is ``train``, ``val``, ``test`` or a sequence."""
 
