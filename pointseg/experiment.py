@@ -24,6 +24,7 @@ from pointseg.data import (
     open_dataset,
 )
 from pointseg.data.catalog import build_settings
+from pointseg.data.transforms.geometric import Pivot
 from pointseg.engine.checkpoint import (
     BEST_NAME,
     Checkpoint,
@@ -82,6 +83,12 @@ def check_config(config: ExperimentConfig, source: str) -> None:
 
 def _build_transforms(config: ExperimentConfig) -> tuple[SceneTransform, ...]:
     return build_transforms([configuration.to_dict(named) for named in config.data.transforms])
+
+
+def training_pivot(config: ExperimentConfig) -> Pivot:
+    """What the rotations and flips of training left in place; where there was none, the middle."""
+    pivots = {getattr(transform, "about", None) for transform in _build_transforms(config)}
+    return "origin" if "origin" in pivots else "middle"
 
 
 def build_dataset(config: ExperimentConfig, split: str, training: bool) -> SceneDataset:

@@ -8,11 +8,13 @@ import torch
 
 from pointseg import _native
 
+AUTO_DEVICE = "auto"
+
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
-        default="auto",
+        default=AUTO_DEVICE,
         help="where the model runs: auto (a GPU where there is one), cpu, cuda, cuda:1",
     )
 
@@ -20,7 +22,7 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
 def chosen_device(name: str) -> torch.device:
     """The device of a ``--device`` argument; ``auto`` is a GPU where the operators run on one."""
     problem = _gpu_problem()
-    if name == "auto":
+    if name == AUTO_DEVICE:
         return torch.device("cpu" if problem else "cuda")
     try:
         device = torch.device(name)

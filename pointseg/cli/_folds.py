@@ -6,35 +6,39 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pointseg.data import open_reader
-from pointseg.data.registry import listed_scenes
 from pointseg.evaluation import SegReport, benchmark_of_rule, join_folds, read_json
-from pointseg.evaluation.folds import check_disjoint, missing_folds
-from pointseg.experiment_config import ExperimentConfig
+from pointseg.evaluation.folds import FoldOutline, check_folds, missing_folds
+
+
+def is_report(source: Path) -> bool:
+    """Whether a source of a fold is an evaluation.json, not a run."""
+    return source.suffix == ".json"
 
 
 def score_folds(
     sources: Sequence[Path],
-    read_config: Callable[[Path], ExperimentConfig],
+    outline_run: Callable[[Path], FoldOutline],
     score_run: Callable[[Path], SegReport],
 ) -> tuple[SegReport, dict[str, Any]]:
     """The joined report of all folds, and what JSON says of them.
 
     sources      evaluation.json files, checkpoints or run directories, in any mixture
-    read_config  gives the configuration of a run
-    score_run    scores a run on its own validation split
+    outline_run  says how a run is going to be scored, on its own validation split
+    score_run    scores it
 
-    Raises ValueError as `join_folds`, and for a run that was trained on what it is scored on; what
-    can be known before the first run is scored is said then.
+    Raises ValueError as `check_folds`, and for a source of which nobody knows whether it was
+    trained on what it scores: before the first run is scored.
     """
-    stored = {path: _read(path) for path in sources if path.suffix == ".json"}
-    planned = [
-        (str(p), stored[p].scene_ids if p in stored else _own_scenes(p, read_config(p)))
-        for p in sources
+    stored = {path: _read(path) for path in sources if is_report(path)}
+    outlines = [
+        (str(path), FoldOutline.of(stored[path]) if path in stored else outline_run(path))
+        for path in sources
     ]
-    check_disjoint("scene", planned)
+    for source, outline in outlines:
+        _check_training_is_known(source, outline)
+    benchmark = benchmark_of_rule(outlines[0][1].rule)
+    check_folds(outlines, benchmark.rule)
     folds = [(str(p), stored[p] if p in stored else score_run(p)) for p in sources]
-    benchmark = benchmark_of_rule(folds[0][1].rule)
     joined = join_folds(folds, benchmark.rule, benchmark.folds)
     context = {
         "folds": [
@@ -52,19 +56,25 @@ def score_folds(
 
 
 def _read(path: Path) -> SegReport:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such file; pass the evaluation.json of `pointseg evaluate --out`, a "
+            "checkpoint or a run directory"
+        )
     return read_json(path, lambda name: benchmark_of_rule(name).rule)
 
 
-def _own_scenes(source: Path, config: ExperimentConfig) -> tuple[str, ...]:
-    """The scenes that a run is scored on, none of which it was trained on."""
-    data = config.data
-    reader = open_reader(data.dataset, data.root, data.options)
-    own = listed_scenes(reader.listed, data.val_split)
-    trained_on = set(listed_scenes(reader.listed, data.train_split))
-    seen = next((scene_id for scene_id in own if scene_id in trained_on), None)
-    if seen is not None:
+def _check_training_is_known(source: str, outline: FoldOutline) -> None:
+    data = outline.data
+    if data is not None and data.trained_on is not None:
+        return
+    if data is None or data.train_split is None:
         raise ValueError(
-            f"{source} was trained on {seen} (data.train_split {data.train_split!r}), which its "
-            f"data.val_split {data.val_split!r} has too; a fold must be scored on other scenes"
+            f"{source} does not say what the model was trained on; write it again with "
+            "`pointseg evaluate --out`"
         )
-    return own
+    raise ValueError(
+        f"{source}: the scenes of data.train_split {data.train_split!r} are not known beside those "
+        "that were scored, so nobody can say whether the model had seen them; evaluate it where "
+        "the list of that split is"
+    )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from torch import nn
 from torch.utils.data import DataLoader
 
-from pointseg.data import SceneDataset, SegBatch
+from pointseg.data import SceneDataset, SegBatch, find_spec
 from pointseg.engine.loaders import evaluation_loader
 from pointseg.evaluation import Protocol, Tiling, ViewedScenes, Views, margin_of, parse_views
 from pointseg.evaluation.views import PRESETS
-from pointseg.experiment import Trained
+from pointseg.experiment import Trained, training_pivot
 
 DEFAULT_MARGIN = 64
 AUTO = "auto"
@@ -47,26 +46,55 @@ def add_protocol_arguments(
     parser.set_defaults(default_max_voxels=default_max_voxels)
 
 
-def protocol_of(args: argparse.Namespace, model: nn.Module) -> Protocol:
-    """The protocol that the arguments ask for; a margin that is less than the model looks is said
-    on stderr where tiles were asked for.
+def protocol_of(args: argparse.Namespace, trained: Trained) -> Protocol:
+    """The protocol that the arguments ask for; what it costs in accuracy is noted on stderr."""
+    protocol = planned_protocol(args, trained)
+    for note in (_note_on_views(trained, protocol.views), _note_on_margin(args, trained, protocol)):
+        if note is not None:
+            print(f"note: {note}", file=sys.stderr)
+    return protocol
+
+
+def planned_protocol(args: argparse.Namespace, trained: Trained) -> Protocol:
+    """The protocol that the arguments ask for. Views turn about what training turned scenes about,
+    unless --tta says it.
     """
-    views = Views() if args.tta is None else parse_views(args.tta)
+    views = Views() if args.tta is None else parse_views(args.tta, training_pivot(trained.config))
     max_voxels = args.default_max_voxels if args.max_voxels is None else args.max_voxels
     if max_voxels is None:
         if args.margin is not None:
             raise ValueError("--margin is that of tiles: pass --max-voxels too")
         return Protocol(views)
     margin = DEFAULT_MARGIN if args.margin is None else args.margin
-    if margin == AUTO:
-        return Protocol(views, Tiling(max_voxels, margin_of(model)))
-    if args.max_voxels is not None and margin < (needed := margin_of(model)):
-        print(
-            f"note: the model looks {needed} voxels far and tiles have a margin of {margin}: near "
-            "their borders predictions can differ from those of one pass (--margin auto)",
-            file=sys.stderr,
-        )
-    return Protocol(views, Tiling(max_voxels, margin))
+    return Protocol(
+        views, Tiling(max_voxels, margin_of(trained.model) if margin == AUTO else margin)
+    )
+
+
+def _note_on_views(trained: Trained, views: Views) -> str | None:
+    data = trained.config.data
+    seen = [feature for feature in ("xyz", "range") if feature in data.features]
+    if not (seen and views.turns and views.about == "middle"):
+        return None
+    if not find_spec(data.dataset).sensor_at_origin:
+        return None
+    return (
+        f"the model sees {' and '.join(seen)}, and views about the middle of the box move the "
+        "sensor away from the origin; about=origin in --tta keeps it there"
+    )
+
+
+def _note_on_margin(args: argparse.Namespace, trained: Trained, protocol: Protocol) -> str | None:
+    """Only where tiles were asked for: those of a default bound are rare."""
+    if protocol.tiling is None or args.max_voxels is None:
+        return None
+    margin, needed = protocol.tiling.margin, margin_of(trained.model)
+    if margin >= needed:
+        return None
+    return (
+        f"the model looks {needed} voxels far and tiles have a margin of {margin}: near their "
+        "borders predictions can differ from those of one pass (--margin auto)"
+    )
 
 
 def view_loader(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pointseg import nn
 from pointseg.cli._device import add_device_argument, chosen_device
-from pointseg.data import SceneDataset
+from pointseg.data import LabelMap, SceneDataset, find_spec
+from pointseg.data.registry import open_settled
+from pointseg.evaluation.scored_data import ScoredData, changed_options, seen_in_training
 from pointseg.experiment import Trained, build_dataset, load_trained
 
 T = TypeVar("T")
@@ -51,13 +53,32 @@ def open_split(trained: Trained, split: str | None) -> SceneDataset:
     Raises ValueError where their classes are not those the model was trained on.
     """
     dataset = build_dataset(trained.config, split or trained.config.data.val_split, training=False)
-    if dataset.label_map.names != trained.label_map.names:
+    check_classes(trained, dataset.label_map)
+    return dataset
+
+
+def check_classes(trained: Trained, label_map: LabelMap) -> None:
+    """ValueError where the classes of a data set are not those the model was trained on."""
+    if label_map.names != trained.label_map.names:
         raise ValueError(
             f"the model was trained on the {trained.label_map.num_classes} classes of "
-            f"{trained.label_map.name!r}, the data set has the {dataset.label_map.num_classes} "
-            f"classes of {dataset.label_map.name!r}; choose another with data.root"
+            f"{trained.label_map.name!r}, the data set has the {label_map.num_classes} "
+            f"classes of {label_map.name!r}; choose another with data.root"
         )
-    return dataset
+
+
+def scored_data(trained: Trained, split: str, scene_ids: Sequence[str]) -> ScoredData:
+    """What a report says of the scenes of a split that the model is scored on."""
+    data = trained.config.data
+    spec, reader = find_spec(data.dataset), open_settled(data.dataset, data.root, data.options)
+    return ScoredData(
+        data.dataset,
+        changed_options(spec, reader),
+        spec.num_in_release(split),
+        data.voxel_size_m,
+        data.train_split,
+        seen_in_training(reader, scene_ids, data.train_split),
+    )
 
 
 def shown(items: Iterable[T], total: int, title: str) -> Iterator[T]:

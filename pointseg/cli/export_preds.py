@@ -20,8 +20,15 @@ import numpy as np
 from torch import nn
 
 from pointseg.cli import run_main
+from pointseg.cli._idle import prediction_options, refuse_idle
 from pointseg.cli._protocol import add_protocol_arguments, protocol_of, view_loader
-from pointseg.cli._submissions import check, open_target, read_extra_files, sizes_to_hand_in
+from pointseg.cli._submissions import (
+    DEFAULT_DATASET,
+    check,
+    open_target,
+    read_extra_files,
+    sizes_to_hand_in,
+)
 from pointseg.cli._trained import add_model_arguments, load_model, open_split, shown
 from pointseg.data import DATASETS, LabelMap, PointCloud, SceneDataset, SegBatch
 from pointseg.evaluation import (
@@ -51,7 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         nargs="+",
-        default=["txt"],
         choices=FORMATS,
         help="files to write to --out (default: txt)",
     )
@@ -91,7 +97,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking = parser.add_argument_group("checking")
     checking.add_argument("--check", type=Path, metavar="PATH", help="folder or zip to check")
     checking.add_argument(
-        "--dataset", default="scannet", choices=sorted(DATASETS), help="whose scenes it labels"
+        "--dataset",
+        choices=sorted(DATASETS),
+        help=f"whose scenes it labels (default: {DEFAULT_DATASET})",
     )
     checking.add_argument(
         "--root",
@@ -109,8 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.check is not None:
-        if args.submission is not None or args.extra_files:
-            raise ValueError("--check writes nothing; write the --submission first, then check it")
+        _refuse_idle_in_check(args)
         return check(args)
     if args.checkpoint is None or (args.out is None and args.submission is None):
         raise ValueError(
@@ -120,21 +127,48 @@ def run(args: argparse.Namespace) -> int:
     return _export(args)
 
 
+def _refuse_idle_in_check(args: argparse.Namespace) -> None:
+    of_files = {"--format": args.format, "--choices": args.choices, "--scores": args.scores}
+    of_submission = {"--submission": args.submission, "--with": args.extra_files or None}
+    refuse_idle(
+        {"--checkpoint": args.checkpoint, **prediction_options(args), **of_files, **of_submission},
+        "--check predicts and exports nothing; write the labels first, then check them",
+    )
+    if not args.score:
+        refuse_idle({"--out": args.out}, "--check writes nothing there without --score")
+    if args.out is None:
+        refuse_idle({"--overwrite": args.overwrite}, "--check writes nothing without --out")
+
+
 def _refuse_idle(args: argparse.Namespace) -> None:
-    """ValueError for options that would do nothing."""
-    if (args.choices or args.scores) and args.out is None:
-        option = "--choices" if args.choices else "--scores"
-        raise ValueError(f"{option} writes files; pass --out, the folder for them")
-    if args.submission is None and (args.extra_files or args.partial):
-        option = "--partial" if args.partial else "--with"
-        raise ValueError(f"{option} is about a submission; pass --submission too")
-    if args.score:
-        raise ValueError("--score is about a submission that is there; pass it as --check")
+    refuse_idle(
+        {"--root": args.root, "--dataset": args.dataset},
+        "--root and --dataset are of --check; scenes to predict are those of the checkpoint's "
+        "configuration: --set data.root=DIR",
+    )
+    refuse_idle(
+        {"--score": args.score or None}, "it scores a submission that is there; pass it as --check"
+    )
+    if args.out is None:
+        refuse_idle(
+            {"--format": args.format, "--choices": args.choices, "--scores": args.scores},
+            "they choose files of labels; pass --out, the folder for them",
+        )
+    if args.submission is None:
+        refuse_idle(
+            {"--with": args.extra_files or None, "--partial": args.partial},
+            "they are about a submission; pass --submission too",
+        )
+
+
+def _formats(args: argparse.Namespace) -> Sequence[str]:
+    return args.format or ("txt",)
 
 
 def _export(args: argparse.Namespace) -> int:
+    extra_files = read_extra_files(args.extra_files)
     trained = load_model(args)
-    protocol = protocol_of(args, trained.model)
+    protocol = protocol_of(args, trained)
     if args.choices and (args.scores or protocol != SINGLE_PASS):
         raise ValueError(
             "--choices are those of a single pass: leave out --tta and --max-voxels, and write "
@@ -148,7 +182,8 @@ def _export(args: argparse.Namespace) -> int:
     index_of = {scene_id: index for index, scene_id in enumerate(dataset.scene_ids)}
     num_points = 0
     batches = shown(loader, len(loader), f"exporting {split}")
-    with trained.autocast(), _submission(args, trained, dataset, split) as submission:
+    submitted = _submission(args, trained, dataset, split, extra_files)
+    with trained.autocast(), submitted as submission:
         for scene in _predicted(args, trained.model, batches, protocol):
             if args.out is not None:
                 cloud = dataset.point_cloud(index_of[scene.scene_id])
@@ -158,7 +193,7 @@ def _export(args: argparse.Namespace) -> int:
             num_points += len(scene.labels)
     counted = f"of {len(index_of)} scenes ({num_points:,} points)"
     if args.out is not None:
-        written = [*args.format, *(["scores"] if args.scores else [])]
+        written = [*_formats(args), *(["scores"] if args.scores else [])]
         written += [f"choices ({', '.join(stages)})"] if args.choices else []
         print(f"wrote {', '.join(written)} {counted} to {args.out} ({protocol.name})")
     if args.submission is not None:
@@ -179,7 +214,8 @@ class _Scene:
 def _outputs(args: argparse.Namespace, dataset: SceneDataset) -> list[Path]:
     if args.out is None:
         return []
-    paths = [p for scene in dataset.scene_ids for p in label_paths(args.out, scene, args.format)]
+    formats = _formats(args)
+    paths = [p for scene in dataset.scene_ids for p in label_paths(args.out, scene, formats)]
     if args.choices:
         paths += [choices_path(args.out, scene) for scene in dataset.scene_ids]
     if args.scores:
@@ -190,7 +226,7 @@ def _outputs(args: argparse.Namespace, dataset: SceneDataset) -> list[Path]:
 def _write_files(
     args: argparse.Namespace, cloud: PointCloud, scene: _Scene, label_map: LabelMap
 ) -> None:
-    write_labels(args.out, cloud, scene.labels, label_map, args.format, args.overwrite)
+    write_labels(args.out, cloud, scene.labels, label_map, _formats(args), args.overwrite)
     if scene.choices:
         write_choices(args.out, scene.scene_id, scene.choices, args.overwrite)
     if scene.scores is not None:
@@ -198,7 +234,11 @@ def _write_files(
 
 
 def _submission(
-    args: argparse.Namespace, trained: Trained, dataset: SceneDataset, split: str
+    args: argparse.Namespace,
+    trained: Trained,
+    dataset: SceneDataset,
+    split: str,
+    extra_files: Mapping[str, bytes],
 ) -> AbstractContextManager[SubmissionWriter | None]:
     if args.submission is None:
         return nullcontext()
@@ -210,7 +250,7 @@ def _submission(
         target.format,
         trained.label_map,
         split,
-        read_extra_files(args.extra_files),
+        extra_files,
         args.overwrite,
     )
 

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     planned += [] if args.no_page else [args.out / f"{name}.html" for name in names]
     refuse_existing(planned, args.overwrite)
     trained = load_model(args)
-    protocol = protocol_of(args, trained.model)
+    protocol = protocol_of(args, trained)
     if len(files) == 1:
         label_file(trained, protocol, files[0], args)
         return 0
@@ -112,7 +112,8 @@ def label_file(trained: Trained, protocol: Protocol, file: Path, args: argparse.
             title=file.name,
             overwrite=args.overwrite,
         )
-    print(f"{file.name}: {cloud.num_points:,} points: {_shares(predictions, trained.label_map)}")
+    shares = _shares(predictions, trained.label_map)
+    print(f"{file.name}: {cloud.num_points:,} points: {shares} ({protocol.name})")
 
 
 def find_clouds(path: Path) -> list[Path]:

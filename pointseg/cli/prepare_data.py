@@ -49,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="scenes of one split, of several joined by +, or every scene there is (default: all)",
     )
     parser.add_argument(
-        "--require-all", action="store_true", help="fail where a scene of the split is missing"
+        "--require-all",
+        action="store_true",
+        help="fail where a scene of the split is missing; with --check also where the complete "
+        "release has more",
     )
     parser.add_argument(
         "--option",
@@ -75,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     if args.json is not None and not args.check:
         raise ValueError("--json: only --check writes findings; pass both, or neither")
+    if args.overwrite and args.json is None:
+        raise ValueError("--overwrite: it replaces the file of --json; pass both, or neither")
     return _check(args) if args.check else _prepare(args)
 
 
@@ -111,6 +116,7 @@ def _check(args: argparse.Namespace) -> int:
         root,
         args.split,
         options=_options(args.option),
+        require_all=args.require_all,
         workers=args.workers,
         show_progress=not args.quiet,
     )

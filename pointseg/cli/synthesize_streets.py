@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train", type=int, default=10, help="training sequences, at most 10 (default: 10)"
     )
-    parser.add_argument("--val", type=int, default=1, help="validation sequences: 0 or 1")
+    parser.add_argument(
+        "--val", type=int, default=1, help="validation sequences: 0 or 1 (default: 1)"
+    )
     parser.add_argument(
         "--test", type=int, default=0, help="sequences without labels, at most 11 (default: 0)"
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from pointseg.cli import run_main
-from pointseg.data import DATASETS, SCANNET20, LabelMap, PointCloud, read_cloud
+from pointseg.data import DATASETS, LabelMap, PointCloud, find_spec, read_cloud
 from pointseg.evaluation.choices import StageChoice
 from pointseg.experiment import metric_rule
 from pointseg.files import refuse_existing
@@ -40,7 +40,12 @@ from pointseg.visualization.sources import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     scenes = parser.add_argument_group("which scenes")
     scenes.add_argument("files", nargs="*", type=Path, metavar="FILE", help="point cloud files")
-    scenes.add_argument("--dataset", default="scannet", choices=sorted(DATASETS))
+    scenes.add_argument(
+        "--dataset",
+        default="scannet",
+        choices=sorted(DATASETS),
+        help="whose scenes are shown; with files, whose classes --preds have (default: scannet)",
+    )
     scenes.add_argument(
         "--root", type=Path, metavar="DIR", help="raw or prepared scenes (default: $POINTSEG_DATA)"
     )
@@ -145,10 +150,10 @@ def _scenes(args: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[PointCl
         return scenes_of_dataset(args.dataset, args.root, args.split, args.scene)
     if args.root is not None or args.scene:
         raise ValueError("pass either files, or --root and --scene, not both")
-    names = tuple(path.stem for path in args.files)
+    names, label_map = tuple(path.stem for path in args.files), find_spec(args.dataset).label_map
     if len(set(names)) < len(names):
         raise ValueError("two of the files have one stem, so their pages would have one name")
-    return names, (read_cloud(path) for path in args.files), SCANNET20
+    return names, (read_cloud(path) for path in args.files), label_map
 
 
 def _targets(out: Path | None, names: tuple[str, ...]) -> tuple[list[Path], Path | None]:

@@ -69,6 +69,8 @@ class DatasetSpec:
     listed_as_found  whether splits have no lists: they are what is on disk, so that ``expected``
                  alone tells what is missing
     expected     scenes of each split in the complete release, for checks
+    sensor_at_origin
+                 whether the origin of every scene is the sensor that saw it
     """
 
     reader: Callable[[Path, Any], SceneReader]
@@ -83,6 +85,13 @@ class DatasetSpec:
     prepared_in: str = "prepared"
     listed_as_found: bool = False
     expected: Mapping[str, int] | None = None
+    sensor_at_origin: bool = False
+
+    def num_in_release(self, split: str) -> int | None:
+        """Scenes of a split (``a+b`` joins two) in the complete release; None: unknown."""
+        counts = [(self.expected or {}).get(part) for part in split.split("+")]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
 
     def is_raw(self, root: Path) -> bool:
         """Whether ``root`` holds raw scenes of this dataset."""

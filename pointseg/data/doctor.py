@@ -12,7 +12,7 @@ import hashlib
 import logging
 import pickle
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class SplitFindings:
 
     name: str
     present: int
-    listed: int | None
+    listed: int
     expected: int | None
 
 
@@ -149,10 +149,14 @@ def examine(
     split: str = ALL,
     *,
     options: Mapping[str, Any] | None = None,
+    require_all: bool = False,
     workers: int | None = None,
     show_progress: bool = True,
 ) -> DatasetFindings:
     """Read every scene of a split that is on disk, and compare the whole with what it should be.
+
+    With ``require_all``, scenes of the split that are missing are a problem: those of its list, and
+    those that the complete release has besides.
 
     Raises only where there is nothing to look at: an unknown dataset, split or option (ValueError),
     a root that is not there (FileNotFoundError). A list or a table that is broken is a problem, and
@@ -173,6 +177,9 @@ def examine(
     notes = [*split_notes, *_duplicates(scenes), *_absent_classes(scenes, spec.label_map)]
     stored = _prepared_problems(reader.root / spec.prepared_in, scene_ids, workers)
     problems = [*list_problems, *split_problems, *stored]
+    if require_all:
+        asked = splits if split == ALL else [_look_at(spec, reader, s) for s in split.split("+")]
+        problems += _missing_scenes(asked)
     if not scene_ids:
         problems.append(f"{reader.root}: no scene of split {split!r} is there")
     return DatasetFindings(
@@ -296,26 +303,40 @@ def _examine_splits(
 ) -> tuple[tuple[SplitFindings, ...], list[str], list[str]]:
     findings, problems, notes, incomplete = [], [], [], []
     for name in spec.splits:
-        expected = (spec.expected or {}).get(name)
         try:
-            listed = reader.listed(name)
+            split = _look_at(spec, reader, name)
         except (ValueError, FileNotFoundError) as error:
             notes.append(f"split {name!r}: {error}")
             continue
-        if len(set(listed)) < len(listed):
-            problems.append(f"split {name!r}: {len(listed) - len(set(listed))} scenes come twice")
-        present = sum(reader.has(scene_id) for scene_id in listed)
-        findings.append(SplitFindings(name, present, len(listed), expected))
-        if expected is not None and present < expected:
-            incomplete.append(f"{name} ({present:,} of {expected:,})")
-        if expected is not None and len(listed) > expected:
+        findings.append(split)
+        twice = split.listed - len(set(reader.listed(name)))
+        if twice:
+            problems.append(f"split {name!r}: {twice} scenes come twice")
+        if split.expected is not None and split.present < split.expected:
+            incomplete.append(f"{name} ({split.present:,} of {split.expected:,})")
+        if split.expected is not None and split.listed > split.expected:
             problems.append(
-                f"split {name!r}: {len(listed)} scenes, but the release has {expected}; a folder "
-                "too many, or another list"
+                f"split {name!r}: {split.listed} scenes, but the release has {split.expected}; a "
+                "folder too many, or another list"
             )
     if incomplete:
         notes.append(f"not the complete release: {', '.join(incomplete)}")
     return tuple(findings), problems, notes
+
+
+def _look_at(spec: DatasetSpec, reader: SceneReader, name: str) -> SplitFindings:
+    listed = reader.listed(name)
+    present = sum(reader.has(scene_id) for scene_id in listed)
+    return SplitFindings(name, present, len(listed), spec.num_in_release(name))
+
+
+def _missing_scenes(splits: Iterable[SplitFindings]) -> Iterator[str]:
+    """A problem for every split that is not complete."""
+    for split in splits:
+        complete = max(split.listed, split.expected or 0)
+        if split.present < complete:
+            missing = complete - split.present
+            yield f"split {split.name!r}: {missing:,} of {complete:,} scenes are missing"
 
 
 def _duplicates(scenes: Sequence[SceneFindings]) -> list[str]:

@@ -256,5 +256,6 @@ SPEC: Final = DatasetSpec(
     remedy=REMEDY,
     prepared=False,
     expected={"train": 28130, "val": 6019, "test": 6008, "mini_train": 323, "mini_val": 81},
+    sensor_at_origin=True,
 )
 """nuScenes-lidarseg; scenes are counted in keyframes."""

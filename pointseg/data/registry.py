@@ -129,20 +129,34 @@ def open_dataset(
     that are not there are left out with one warning; ``require_all`` makes them an error.
     ``options`` are settings of the reader. An unknown name, split or option is a ValueError.
     """
-    spec, reader = find_spec(name), open_reader(name, root, options)
+    spec, reader = find_spec(name), open_settled(name, root, options)
+    scene_ids = present_scenes(reader, split, spec, require_all)
     if spec.prepared and not isinstance(reader, PreparedReader):
         cache = SceneCache(reader.root / spec.prepared_in)
-        index = cache.read_index()
-        if index is not None and options:
-            _refuse_other_settings(cache.folder, index["settings"], spec, options)
-        elif index is not None:
-            # Settings of an earlier `prepare-data` stay in force: opening never undoes what it
-            # chose.
-            reader = _reopened(spec, reader.root, cache.folder, index["settings"])
-        scene_ids = present_scenes(reader, split, spec, require_all)
         _bring_up_to_date(name, spec, reader, cache, split, scene_ids, workers)
-        return Scenes(PreparedReader(cache.folder), scene_ids, spec.label_map)
-    return Scenes(reader, present_scenes(reader, split, spec, require_all), spec.label_map)
+        reader = PreparedReader(cache.folder)
+    return Scenes(reader, scene_ids, spec.label_map)
+
+
+def open_settled(
+    name: str, root: Path | str | None = None, options: Mapping[str, Any] | None = None
+) -> SceneReader:
+    """As `open_reader`, with the settings that `open_dataset` reads the scenes by.
+
+    Where ``options`` has none, these are those of an earlier ``prepare-data``: opening never undoes
+    what it chose.
+    """
+    spec, reader = find_spec(name), open_reader(name, root, options)
+    if not spec.prepared or isinstance(reader, PreparedReader):
+        return reader
+    cache = SceneCache(reader.root / spec.prepared_in)
+    index = cache.read_index()
+    if index is None:
+        return reader
+    if options:
+        _refuse_other_settings(cache.folder, index["settings"], spec, options)
+        return reader
+    return _reopened(spec, reader.root, cache.folder, index["settings"])
 
 
 def present_scenes(

@@ -256,6 +256,7 @@ SPEC: Final = DatasetSpec(
     prepared=False,
     listed_as_found=True,
     expected={split: sum(_SCANS[s] for s in SPLITS[split]) for split in SPLITS},
+    sensor_at_origin=True,
 )
 """SemanticKITTI; a split is ``train``, ``val``, ``test`` or a sequence."""
 

@@ -22,6 +22,7 @@ from pointseg.evaluation.rules import (
     MetricRule,
     Scores,
 )
+from pointseg.evaluation.scored_data import ScoredData
 from pointseg.evaluation.scoring import evaluate, evaluate_single_pass
 from pointseg.evaluation.submission import (
     SubmissionCheck,
@@ -65,6 +66,7 @@ __all__ = [
     "Protocol",
     "ScenePrediction",
     "SceneVotes",
+    "ScoredData",
     "Scores",
     "SegReport",
     "SubmissionCheck",

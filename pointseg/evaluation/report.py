@@ -16,6 +16,7 @@ from rich.table import Table
 from pointseg.evaluation.confusion import ConfusionMatrix
 from pointseg.evaluation.report_tables import class_table, part_tables
 from pointseg.evaluation.rules import MetricRule, Scores
+from pointseg.evaluation.scored_data import ScoredData
 from pointseg.files import written_whole
 
 NONE_COLUMN = "(none)"  # predictions that are none of the classes
@@ -71,6 +72,8 @@ class SegReport:
         Scenes scored, raw points scored, and raw points left out for want of a true class.
     parts : mapping of str to Part
         Subsets of the points by name; they may overlap, and need not make up the whole.
+    data : ScoredData or None
+        Where the scenes come from, where that is known.
     """
 
     protocol: str
@@ -83,6 +86,7 @@ class SegReport:
     scene_ids: tuple[str, ...]
     num_ignored: int
     parts: Mapping[str, Part] = field(default_factory=dict)
+    data: ScoredData | None = None
 
     @property
     def num_scenes(self) -> int:
@@ -149,6 +153,19 @@ class SegReport:
         """The report with these parts."""
         return dataclasses.replace(self, parts=dict(parts))
 
+    def with_data(self, data: ScoredData | None) -> SegReport:
+        """The report, saying that its scenes are these."""
+        return dataclasses.replace(self, data=data)
+
+    @property
+    def scenes_statement(self) -> str:
+        """Such as ``split val of scannet: 6 of 312 scenes``."""
+        if self.data is None:
+            return f"split {self.split}: {self.num_scenes} scenes"
+        release = self.data.num_scenes_in_release
+        counted = "" if release in (None, self.num_scenes) else f" of {release}"
+        return f"split {self.split} of {self.data.title}: {self.num_scenes}{counted} scenes"
+
     @property
     def headline(self) -> str:
         """One line: ``mIoU 0.712 (single pass, raw points)``."""
@@ -172,6 +189,7 @@ class SegReport:
             "rule": self.rule,
             "rule_statement": self.rule_statement,
             "split": self.split,
+            "data": None if self.data is None else self.data.to_dict(),
             "num_scenes": self.num_scenes,
             "num_ignored": self.num_ignored,
             **_scored(self.names, self.scores, self.confusion),
@@ -215,7 +233,7 @@ def read_json(path: Path, find_rule: Callable[[str], MetricRule]) -> SegReport:
     Raises
     ------
     ValueError
-        If the file is no report, or one without a split, as older versions wrote.
+        If the file is no report, or one without split or data, as older versions wrote.
     """
     try:
         stored = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -232,13 +250,14 @@ def read_json(path: Path, find_rule: Callable[[str], MetricRule]) -> SegReport:
             name: Part.of(part["group"], ConfusionMatrix.of(part["confusion"]), rule)
             for name, part in stored["parts"].items()
         }
+        data = None if stored["data"] is None else ScoredData.from_dict(stored["data"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         missing = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
             f"{path}: not a report of this version ({missing}); write it again with "
             "`pointseg evaluate --out`"
         ) from error
-    return report.with_parts(parts)
+    return report.with_parts(parts).with_data(data)
 
 
 def _scored(names: Sequence[str], scores: Scores, confusion: np.ndarray) -> dict[str, Any]:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def class_table(report: SegReport) -> Table:
     """Classes down, their scores across; then the means."""
     table = Table(
-        title=f"{report.protocol}\nsplit {report.split}: {report.num_scenes} scenes, "
-        f"{report.num_points:,} points ({report.num_ignored:,} without a class left out)",
+        title=f"{report.protocol}\n{report.scenes_statement}, {report.num_points:,} points "
+        f"({report.num_ignored:,} without a class left out)",
         caption=f"{report.rule}: {report.rule_statement}. Here: {report.mean_statement}.",
         min_width=76,
     )
@@ -49,8 +49,7 @@ def part_tables(report: SegReport) -> list[Table]:
 
 def _part_table(report: SegReport, group: str, parts: dict[str, Part]) -> Table:
     table = Table(
-        title=f"IoU by part: {group}\n{report.protocol}, split {report.split}: "
-        f"{report.num_scenes} scenes",
+        title=f"IoU by part: {group}\n{report.protocol}, {report.scenes_statement}",
         caption=f"{report.rule}, each part by itself.",
         min_width=76,
     )

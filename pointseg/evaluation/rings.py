@@ -1,4 +1,4 @@
-"""Scores by distance from the sensor."""
+"""Scores by distance from the origin, where a lidar scan has its sensor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_EDGES_M = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0)
 
 @dataclass(frozen=True)
 class DistanceRings:
-    """Points by their distance from the origin of the scene's file, which is the sensor of a lidar.
+    """Points by their distance from the origin of the scene's file.
 
     A ring has the points with ``low <= distance < high``; one more part has all that are as far
     away as the last edge or farther. The distance is that of x, y and z in float64.
@@ -28,10 +28,12 @@ class DistanceRings:
     point outwards by at most 5 cm at 10 m; and a point exactly on an edge, or at the origin, is in
     no ring.
 
-    edges_m : ascending, not negative, in metres.
+    edges_m           ascending, not negative, in metres
+    sensor_at_origin  whether it is known that the origin is a sensor; the statement says so then
     """
 
     edges_m: tuple[float, ...] = DEFAULT_EDGES_M
+    sensor_at_origin: bool = False
 
     def __post_init__(self) -> None:
         edges = self.edges_m
@@ -43,7 +45,8 @@ class DistanceRings:
 
     @property
     def statement(self) -> str:
-        return "distance from the sensor (origin of the file)"
+        what = "sensor (origin of the file)" if self.sensor_at_origin else "origin"
+        return f"distance from the {what}"
 
     @property
     def names(self) -> tuple[str, ...]:

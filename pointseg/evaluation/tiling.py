@@ -84,19 +84,21 @@ def plan_tiles(voxel_xy: np.ndarray, tiling: Tiling) -> list[Tile]:
     while waiting:
         # `candidates` always holds every voxel of core and margin, so each cut looks at fewer
         candidates, low, high = waiting.pop()
-        inside = _within(xy[candidates], low - margin, high + margin)
-        rows = candidates[inside]
-        in_core = _within(xy[rows], low, high)
-        if not in_core.any():
+        core = xy[candidates[_within(xy[candidates], low, high)]]
+        if not len(core):
             continue
+        # no wider than its voxels, or the margin would hold what none of them needs
+        low, high = core.min(axis=0), core.max(axis=0) + 1
+        rows = candidates[_within(xy[candidates], low - margin, high + margin)]
+        in_core = _within(xy[rows], low, high)
         if len(rows) <= max_voxels:
             tiles.append(Tile(rows, in_core))
             continue
-        cut = _halving_cut(xy[rows[in_core]], smallest=max(1, margin // 2))
+        cut = _halving_cut(core, smallest=max(1, margin // 2))
         if cut is None:
             raise ValueError(
                 f"max_voxels = {max_voxels} is too few for this scene: around voxel x, y = "
-                f"{xy[rows[in_core]][0].tolist()} a margin of {margin} voxels alone holds "
+                f"{core[0].tolist()} a margin of {margin} voxels alone holds "
                 f"{len(rows)}; allow more at once (--max-voxels) or a narrower margin (--margin)"
             )
         for side_low, side_high in _halves(low, high, *cut):

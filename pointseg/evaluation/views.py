@@ -124,6 +124,11 @@ class Views:
         return self._distinct() == (View(about=self.about),)
 
     @property
+    def turns(self) -> bool:
+        """Whether any view is turned or mirrored, so that ``about`` matters."""
+        return any(view.yaw_deg or view.mirrored for view in self)
+
+    @property
     def statement(self) -> str:
         """Such as ``8 views, 4 rotations x 2 flips (x)``: what there is one of is left out."""
         scales = ", ".join(f"{scale:g}" for scale in self.scales)
@@ -134,7 +139,7 @@ class Views:
             (self.offsets > 1, f"{self.offsets} grid offsets"),
         ]
         text = " x ".join(factor for is_there, factor in factors if is_there) or "identity"
-        about = ", about the origin" if self.about == "origin" else ""
+        about = ", about the origin" if self.turns and self.about == "origin" else ""
         return f"{_counted(len(self), 'view')}, {text}{about}"
 
 
@@ -161,11 +166,11 @@ PRESETS: dict[str, Views] = {
 """Views by name: 4, 4, 8, 4 and 24 of them."""
 
 
-def parse_views(text: str) -> Views:
+def parse_views(text: str, about: Pivot = "middle") -> Views:
     """Views from a preset's name, settings such as ``rotations=4 scales=0.95,1,1.05``, or both.
 
-    Settings are separated by spaces and change those of the preset. ValueError names what is
-    unknown or malformed.
+    Settings are separated by spaces and change those of the preset; ``about`` is what holds where
+    none of them says it. ValueError names what is unknown or malformed.
     """
     words = text.split()
     views = Views()
@@ -176,6 +181,7 @@ def parse_views(text: str) -> Views:
         views = PRESETS[name]
     elif not words:
         raise ValueError(f"expected views: one of {', '.join(PRESETS)}, or settings; got nothing")
+    views = dataclasses.replace(views, about=about)
     settings: dict[str, Any] = {}
     for word in words:
         key, _, value = word.partition("=")

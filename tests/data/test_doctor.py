@@ -228,6 +228,26 @@ def test_command_prints_tables_and_writes_json(tmp_path: Path, capsys) -> None:
     assert content["classes"]["wall"] == 5 + 7
     assert prepare_data.main(["--root", str(tmp_path / "raw"), "--json", str(report)]) == 2
     assert prepare_data.main([*arguments, "--out", str(tmp_path / "x")]) == 2
+    capsys.readouterr()
+    assert prepare_data.main([*arguments, "--overwrite"]) == 2
+    assert "--overwrite: it replaces the file of --json" in capsys.readouterr().err
+
+
+def test_scenes_that_are_missing_are_a_problem_where_all_are_required(tmp_path: Path) -> None:
+    specs = write_root(tmp_path)
+    write_meta(tmp_path, train=[*(s.scene_id for s in specs), "scene0009_00"])
+    missing = {
+        "train": "split 'train': 1,198 of 1,201 scenes are missing",
+        "val": "split 'val': 312 of 312 scenes are missing",
+    }
+    assert check(tmp_path, "train").problems == ()
+    assert check(tmp_path, "train", require_all=True).problems == (missing["train"],)
+    problems = check(tmp_path, require_all=True).problems  # of every split
+    assert set(missing.values()) <= set(problems)
+    arguments = ["--dataset", "synthetic", "--root", str(tmp_path), "--workers", "0", "--quiet"]
+    arguments += ["--check", "--split", "train"]
+    assert prepare_data.main(arguments) == 0
+    assert prepare_data.main([*arguments, "--require-all"]) == 1  # the listed one
 
 
 def test_workers_find_the_same(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pointseg import config as configuration
-from pointseg.data import SCANNET20, num_channels
+from pointseg.data import find_spec, num_channels
 from pointseg.engine.checkpoint import Checkpoint, pack_label_map, save_checkpoint
 from pointseg.experiment import ExperimentConfig, build_model
 
@@ -51,7 +51,8 @@ def write_checkpoint(
         "test",
     )
     torch.manual_seed(7)
-    network = build_model(config, SCANNET20)
+    label_map = find_spec(config.data.dataset).label_map
+    network = build_model(config, label_map)
     # untrained logits of different classes are close; spread them so that several classes win
     for parameter in network.parameters():
         parameter.data.mul_(3.0)
@@ -59,7 +60,7 @@ def write_checkpoint(
         Checkpoint(
             model=network.state_dict(),
             config=configuration.to_dict(config),
-            label_map=pack_label_map(SCANNET20),
+            label_map=pack_label_map(label_map),
             in_channels=num_channels(features),
         ),
         path,

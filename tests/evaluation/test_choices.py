@@ -335,7 +335,7 @@ def test_the_command_writes_what_the_blocks_chose(codebook_checkpoint, small_roo
             share = torch.stack([block.choice for block in blocks]).mean(dim=(0, 2))[rows]
             np.testing.assert_array_equal(choice.entry, share.argmax(1))
             assert choice.regions == ("cube 3, dilation 2", "cube 3", "cube 3, dilation 3")
-    check = ["--check", str(out), "--root", str(small_root), "--split", "val"]
+    check = ["--check", str(out), "--dataset", "synthetic", "--root", str(small_root)]
     assert export_preds.main(check) == 0
     assert export_preds.main(argv) == 2  # nothing is overwritten unasked
 

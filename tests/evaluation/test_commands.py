@@ -53,6 +53,15 @@ def test_scores_are_those_of_the_exported_files(checkpoint, small_root, exported
     assert (stored["split"], stored["scene_ids"]) == ("val", list(VAL_IDS))
     assert stored["num_points"] + stored["num_ignored"] == len(pred)
     assert printed.splitlines()[-1] == f"mIoU {stored['mean_iou']:.3f} (single pass, raw points)"
+    assert stored["data"] == {
+        "dataset": "scannet",
+        "options": {},
+        "num_scenes_in_release": 312,
+        "voxel_size_m": 0.1,
+        "train_split": "train",
+        "trained_on": [],
+    }
+    assert "split val of scannet: 2 of 312 scenes" in printed
     assert (out / "confusion.html").stat().st_size > 1_000_000  # plotly itself is inside
 
 
@@ -68,7 +77,7 @@ def test_export_writes_all_formats_for_every_vertex(exported, small_root):
 
 
 def test_check_passes_then_lists_every_fault(exported, small_root, tmp_path, capsys):
-    argv = ["--root", str(small_root), "--split", "val", "--check"]
+    argv = ["--dataset", "synthetic", "--root", str(small_root), "--split", "val", "--check"]
     assert export_preds.main([*argv, str(exported)]) == 0
     assert "2 of 2 scenes right" in capsys.readouterr().out
     (tmp_path / f"{VAL_IDS[0]}.txt").write_text("1\n77\n")
@@ -81,7 +90,7 @@ def test_check_passes_then_lists_every_fault(exported, small_root, tmp_path, cap
 
 
 def test_prepared_scenes_are_enough_to_check(exported, small_root, capsys):
-    argv = ["--root", str(small_root / "prepared"), "--split", "val", "--check", str(exported)]
+    argv = ["--root", str(small_root / "prepared"), "--partial", "--check", str(exported)]
     assert export_preds.main(argv) == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pointseg.evaluation import (
     BoundaryArea,
     ConfusionMatrix,
     PartCounter,
+    ScoredData,
     SegReport,
     join_folds,
     write_json,
@@ -28,6 +30,7 @@ from .oracle import iou_by_sets
 NAMES = ("ceiling", "floor", "beam")
 AREAS = BENCHMARKS["s3dis"].folds
 PROTOCOL = "single pass, raw points"
+DATA = ScoredData("s3dis", train_split="other areas", trained_on=())
 
 
 def points_of(area: int) -> tuple[np.ndarray, np.ndarray]:
@@ -46,7 +49,8 @@ def fold(area: int, **changes) -> SegReport:
         "scene_ids": [f"Area_{area}_office_1", f"Area_{area}_hall_2"],
         "split": f"Area_{area}",
     }
-    return SegReport.of(matrix, **{**fields, **changes})
+    data = changes.pop("data", DATA)
+    return SegReport.of(matrix, **{**fields, **changes}).with_data(data)
 
 
 def folds(*areas: int) -> list[tuple[str, SegReport]]:
@@ -108,6 +112,16 @@ def test_parts_are_joined_too():
         (fold(2, names=("floor", "ceiling", "beam")), "other classes: floor, ceiling, beam"),
         (fold(2, protocol="10 votes"), "other has the protocol '10 votes', run1 has 'single pass"),
         (fold(2, rule=SCANNET_RULE), "other has the rule 'ScanNet official'"),
+        (
+            fold(2, data=replace(DATA, trained_on=("Area_2_hall_2",))),
+            "other was trained on Area_2_hall_2 .data.train_split 'other areas'., which the scored "
+            "split 'Area_2' has too",
+        ),
+        (
+            fold(2, data=replace(DATA, options={"align": True})),
+            "other scores s3dis .align True., run1 s3dis; folds are of one dataset, read with",
+        ),
+        (fold(2, data=replace(DATA, dataset="rooms")), "other scores rooms, run1 s3dis"),
     ],
 )
 def test_what_cannot_be_joined_is_refused(other, message):
@@ -136,7 +150,7 @@ def test_runs_and_files_are_joined_by_the_command(
     checkpoint, other_fold, small_root, tmp_path, capsys
 ):
     first, joined = tmp_path / "first", tmp_path / "joined"
-    parts = ["--rings", "0", "2", "--boundary", "0.2"]
+    parts = ["--boundary", "0.2"]
     assert evaluate.main(["--checkpoint", str(checkpoint), "--out", str(first), *parts]) == 0
     capsys.readouterr()
     sources = [str(first / "evaluation.json"), str(other_fold)]
@@ -148,10 +162,11 @@ def test_runs_and_files_are_joined_by_the_command(
     assert stored["split"] == "val+train"
     assert [row["source"] for row in stored["folds"]] == sources
     assert stored["missing_folds"] == []
-    assert list(stored["parts"]) == ["0-2 m", "from 2 m", "boundary", "inner"]
-    for names in (("0-2 m", "from 2 m"), ("boundary", "inner")):
-        counts = sum(np.array(stored["parts"][name]["confusion"]) for name in names)
-        np.testing.assert_array_equal(counts, stored["confusion"])
+    assert list(stored["parts"]) == ["boundary", "inner"]
+    counts = sum(np.array(part["confusion"]) for part in stored["parts"].values())
+    np.testing.assert_array_equal(counts, stored["confusion"])
+    assert (stored["data"]["dataset"], stored["data"]["trained_on"]) == ("scannet", [])
+    assert "split val+train of scannet: 5 of 1513 scenes" in printed
     only = json.loads((first / "evaluation.json").read_text(encoding="utf-8"))
     assert 0 < only["num_points"] < stored["num_points"]
     assert printed.splitlines()[-1] == f"mIoU {stored['mean_iou']:.3f} (2-fold, {PROTOCOL})"
@@ -169,25 +184,95 @@ def test_what_the_command_refuses_it_refuses_before_any_work(
     assert evaluate.main(["--checkpoint", str(checkpoint), "--sixfold", str(checkpoint)]) == 2
     assert "pass either --checkpoint, or --sixfold" in capsys.readouterr().err
     assert evaluate.main(["--sixfold", str(checkpoint), str(checkpoint)]) == 2
-    assert f"the scene {VAL_IDS[0]} comes twice" in capsys.readouterr().err
+    assert "the split val comes twice" in capsys.readouterr().err
+    assert evaluate.main(["--sixfold", str(checkpoint)]) == 2
+    assert "two or more folds, got 1" in capsys.readouterr().err
     assert evaluate.main(["--sixfold", str(checkpoint), "--split", "val"]) == 2
-    assert "--split does not go with --sixfold" in capsys.readouterr().err
+    assert "--split: it does not go with --sixfold" in capsys.readouterr().err
     mixed = write_checkpoint(
         tmp_path / "mixed.pt", small_root, FEATURES, train_split="train+val", val_split="val"
     )
     assert evaluate.main(["--sixfold", str(checkpoint), str(mixed)]) == 2
     assert f"was trained on {VAL_IDS[0]} (data.train_split 'train+val')" in capsys.readouterr().err
-    assert evaluate.main(["--checkpoint", str(checkpoint), "--rings", "5"]) == 2
-    assert "ascending distances" in capsys.readouterr().err
+    assert evaluate.main(["--checkpoint", str(checkpoint), "--overwrite"]) == 2
+    assert "--overwrite: nothing is written without --out" in capsys.readouterr().err
     (tmp_path / "scores.json").write_text("{}", encoding="utf-8")
     assert evaluate.main(["--sixfold", str(checkpoint), str(tmp_path / "scores.json")]) == 2
     assert "scores.json: not a report of this version (no 'rule')" in capsys.readouterr().err
+    assert evaluate.main(["--sixfold", str(checkpoint), str(tmp_path / "nothere.json")]) == 2
+    assert "nothere.json: no such file; pass the evaluation.json" in capsys.readouterr().err
+
+
+def test_folds_that_cannot_be_joined_are_refused_before_any_work(
+    checkpoint, other_fold, small_root, tmp_path, capsys, monkeypatch
+):
+    scores = str(tmp_path / "evaluation.json")
+    assert evaluate.main(["--checkpoint", str(checkpoint), "--out", str(tmp_path)]) == 0
+    synthetic = write_checkpoint(
+        tmp_path / "synthetic.pt",
+        small_root,
+        FEATURES,
+        dataset="synthetic",
+        train_split="val",
+        val_split="train",
+    )
+    write_json(fold(1), tmp_path / "area.json")
+
+    def no_work(*_, **__):
+        raise AssertionError("a run was scored")
+
+    monkeypatch.setattr(evaluate, "score", no_work)
+    for sources, message in (
+        ([scores, str(other_fold), "--boundary", "0.2"], "has the parts"),
+        ([scores, str(other_fold), "--tta", "flip"], "has the protocol 'TTA: 4 views"),
+        ([scores, str(synthetic)], f"scores synthetic, {scores} scannet; folds are of one dataset"),
+        ([str(tmp_path / "area.json"), str(other_fold)], "have other classes"),
+        ([scores, scores, "--boundary", "1"], "--boundary: nothing is scored again"),
+        ([scores, scores, "--rings"], "--rings: nothing is scored again"),
+        ([scores, scores, "--tta", "flip", "--device", "cpu"], "--device, --tta: nothing"),
+        ([scores, scores, "--max-voxels", "9", "--margin", "1"], "--max-voxels, --margin: nothing"),
+        ([scores, scores, "--set", "data.root=x"], "--set: nothing is scored again"),
+    ):
+        capsys.readouterr()
+        assert evaluate.main(["--sixfold", *sources]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_files_do_not_hide_what_a_model_was_trained_on(checkpoint, tmp_path, capsys):
+    """One checkpoint, scored on what it was trained on and on what it was not."""
+    paths = []
+    for split in ("val", "train"):
+        argv = ["--checkpoint", str(checkpoint), "--split", split, "--out", str(tmp_path / split)]
+        assert evaluate.main(argv) == 0
+        paths.append(tmp_path / split / "evaluation.json")
+    val, train = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
+    assert (val["data"]["trained_on"], train["data"]["trained_on"]) == ([], list(TRAIN_IDS))
+    capsys.readouterr()
+    assert evaluate.main(["--sixfold", *map(str, paths)]) == 2
+    assert f"was trained on {TRAIN_IDS[0]} (data.train_split 'train')" in capsys.readouterr().err
+    for data, message in (
+        ("absent", "no 'data'"),
+        (None, "does not say what the model was trained on"),
+        ({**val["data"], "train_split": None, "trained_on": None}, "does not say what the model"),
+        ({**val["data"], "trained_on": None}, "scenes of data.train_split 'train' are not known"),
+    ):
+        stored = {key: value for key, value in val.items() if key != "data"}
+        paths[0].write_text(json.dumps(stored if data == "absent" else {**stored, "data": data}))
+        assert evaluate.main(["--sixfold", *map(str, paths)]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert ("write it again with `pointseg evaluate --out`" in error) == (
+            "not known" not in error
+        )
 
 
 def test_files_of_six_areas_need_no_data(tmp_path, capsys):
     paths = []
-    for area in (1, 2, 4, 5, 6):
-        write_json(fold(area), tmp_path / f"{area}.json")
+    for area, rooms in {1: 44, 2: 40, 4: 49, 5: 68, 6: 48}.items():
+        report = fold(area, data=replace(DATA, num_scenes_in_release=rooms))
+        write_json(report, tmp_path / f"{area}.json")
         paths.append(str(tmp_path / f"{area}.json"))
     assert evaluate.main(["--sixfold", *paths]) == 0
-    assert f"(5 of 6 folds, without Area_3, {PROTOCOL})" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"(5 of 6 folds, without Area_3, {PROTOCOL})" in printed
+    assert "of s3dis: 10 of 249 scenes" in " ".join(printed.split())

@@ -44,8 +44,11 @@ def test_a_zip_has_the_servers_names_and_the_same_bytes_every_time(case, tmp_pat
         assert tuple(sorted(archive.namelist())) == case.names
         assert archive.testzip() is None
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
-    os.umask(os.umask(0o077))  # nothing of the environment goes in
-    assert case.write(tmp_path / "b.zip").read_bytes() == path.read_bytes()
+    earlier = os.umask(0o077)  # nothing of the environment goes in
+    try:
+        assert case.write(tmp_path / "b.zip").read_bytes() == path.read_bytes()
+    finally:
+        os.umask(earlier)
     case.write(tmp_path / "folder")
     files = [p for p in (tmp_path / "folder").rglob("*") if p.is_file()]
     names = {p.relative_to(tmp_path / "folder").as_posix() for p in files}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from dataclasses import dataclass
@@ -95,18 +96,19 @@ def test_what_cannot_be_scored_is_said(tmp_path):
 
 def test_a_models_labels_are_zipped_checked_and_scored(checkpoint, small_root, tmp_path, capsys):
     path, out = tmp_path / "submission.zip", tmp_path / "labels"
-    argv = ["--checkpoint", str(checkpoint), "--submission", str(path)]
+    argv = ["--checkpoint", str(checkpoint), "--submission", str(path), "--partial"]
     assert export_preds.main([*argv, "--out", str(out)]) == 0
     assert f"wrote the labels of 2 scenes (5,834 points) to {path}" in capsys.readouterr().out
     with zipfile.ZipFile(path) as archive:
         assert sorted(archive.namelist()) == [f"{scene}.txt" for scene in VAL_IDS]
         for name in archive.namelist():
             assert archive.read(name) == (out / name).read_bytes()
-    check = ["--check", str(path), "--root", str(small_root), "--score"]
+    check = ["--check", str(path), "--root", str(small_root), "--partial", "--score"]
     assert export_preds.main([*check, "--out", str(tmp_path / "scores")]) == 0
     scored = json.loads((tmp_path / "scores" / "evaluation.json").read_text())
     assert scored["submission"] == str(path)
     assert (scored["scene_ids"], scored["split"]) == (list(VAL_IDS), "val")
+    assert scored["data"]["num_scenes_in_release"] == 312
     assert (tmp_path / "scores" / "confusion.html").is_file()
     headline = capsys.readouterr().out.splitlines()[-1]
     assert headline == f"mIoU {scored['mean_iou']:.3f} (submitted labels, raw points)"
@@ -143,21 +145,47 @@ def test_a_submission_of_a_part_must_be_asked_for(checkpoint, small_root, tmp_pa
     assert export_preds.main(check) == 1
     captured = capsys.readouterr()
     assert "scene0009_00.txt: missing" in captured.err
-    assert "note: split 'val' has 312 scenes in the complete release, but only 3" in captured.out
+    assert "problem: split 'val' has 312 scenes in the complete release, but 3" in captured.err
     assert export_preds.main([*check, "--partial"]) == 0
-    assert "312 scenes in the complete release" not in capsys.readouterr().out
+    assert "312 scenes in the complete release" not in capsys.readouterr().err
+
+
+def test_what_is_on_disk_is_not_the_whole_split(checkpoint, small_root, tmp_path, capsys):
+    """Every listed scene is there, but the list is shorter than the release's."""
+    path = tmp_path / "s"
+    argv = ["--checkpoint", str(checkpoint), "--submission", str(path)]
+    assert export_preds.main(argv) == 2
+    assert (
+        "split 'val' has 312 scenes in the complete release, but 2 are known here: the server "
+        "would refuse the submission; get them, or pass --partial"
+    ) in capsys.readouterr().err
+    assert not path.exists()
+    assert export_preds.main([*argv, "--set", "data.dataset=synthetic"]) == 0  # no release to miss
 
 
 def test_options_that_do_nothing_are_refused(checkpoint, tmp_path, capsys):
     model = ["--checkpoint", str(checkpoint)]
+    labels = [*model, "--out", str(tmp_path / "o")]
+    submission = [*model, "--submission", str(tmp_path / "s.zip")]
+    check = ["--check", str(tmp_path)]
     for argv, message in (
-        ([*model, "--submission", str(tmp_path / "s.zip"), "--choices"], "pass --out"),
-        ([*model, "--out", str(tmp_path / "o"), "--with", "a.txt"], "--with"),
-        ([*model, "--out", str(tmp_path / "o"), "--partial"], "--partial"),
-        ([*model, "--out", str(tmp_path / "o"), "--score"], "--score"),
-        (["--check", str(tmp_path), "--submission", "s.zip"], "--check"),
-        (["--check", str(tmp_path), "--with", "a.txt"], "--check"),
+        ([*submission, "--choices"], "--choices: .* pass --out"),
+        ([*submission, "--format", "npy"], "--format: .* pass --out"),
+        ([*labels, "--with", "a.txt"], "--with: .* pass --submission"),
+        ([*labels, "--partial"], "--partial: .* pass --submission"),
+        ([*labels, "--score"], "--score: .* pass it as --check"),
+        ([*labels, "--root", str(tmp_path)], "--root: --root and --dataset are of --check; .*=DIR"),
+        ([*labels, "--dataset", "s3dis"], "--dataset: --root and --dataset are of --check"),
+        ([*check, "--submission", "s.zip"], "--submission: --check predicts"),
+        ([*check, "--with", "a.txt"], "--with: --check predicts"),
+        ([*check, *model, "--tta", "flip"], "--checkpoint, --tta: --check predicts"),
+        ([*check, "--max-voxels", "9", "--scores"], "--max-voxels, --scores: --check predicts"),
+        ([*check, "--set", "data.root=x", "--device", "cpu"], "--set, --device: --check predicts"),
+        ([*check, "--format", "txt", "--choices"], "--format, --choices: --check predicts"),
+        ([*check, "--out", str(tmp_path / "o")], "--out: .* without --score"),
+        ([*check, "--overwrite"], "--overwrite: .* without --out"),
+        ([*submission, "--with", str(tmp_path / "nothere.txt")], "nothere.txt: no such file; pass"),
     ):
         assert export_preds.main(argv) == 2
-        assert message in capsys.readouterr().err
+        assert re.search(message, capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []

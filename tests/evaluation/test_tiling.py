@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pointseg.data import collate
-from pointseg.evaluation import Tiling, margin_of, plan_tiles, predict_points
+from pointseg.evaluation import Tile, Tiling, margin_of, plan_tiles, predict_points
 from pointseg.evaluation.inference import predict_logits
 from pointseg.models import build_model
 from pointseg.nn import folded
@@ -20,6 +20,12 @@ from .stand_ins import LargestFeature, NeighbourSum, voxel_scene
 columns = st.lists(st.tuples(st.integers(-20, 20), st.integers(-6, 6)), min_size=1, max_size=120)
 
 
+def most_in_a_square(xy: np.ndarray, side: int) -> int:
+    """Voxels in the fullest square of this side, by trying all that begin at a voxel's x and y."""
+    from_low = xy[:, None, None] - np.stack(np.meshgrid(xy[:, 0], xy[:, 1], indexing="ij"), axis=-1)
+    return int(((from_low >= 0) & (from_low < side)).all(axis=-1).sum(axis=0).max())
+
+
 @given(columns, st.integers(1, 130), st.integers(0, 4))
 def test_every_voxel_lies_in_one_core_and_its_neighbours_in_the_tile(xy, max_voxels, margin):
     xy = np.array(xy)
@@ -27,7 +33,13 @@ def test_every_voxel_lies_in_one_core_and_its_neighbours_in_the_tile(xy, max_vox
         tiles = plan_tiles(xy, Tiling(max_voxels, margin))
     except ValueError as error:
         assert "max_voxels" in str(error)
-        return
+        # A core that is cut no further, with its margin, really holds more than is allowed.
+        assert most_in_a_square(xy, max(1, margin // 2) + 2 * margin) > max_voxels
+    else:
+        check_tiles(tiles, xy, max_voxels, margin)
+
+
+def check_tiles(tiles: list[Tile], xy: np.ndarray, max_voxels: int, margin: int) -> None:
     cores = np.concatenate([tile.rows[tile.in_core] for tile in tiles])
     np.testing.assert_array_equal(np.sort(cores), np.arange(len(xy)))
     for tile in tiles:

@@ -122,6 +122,8 @@ def test_views_are_read_from_text():
         2, "xy", (0.95, 1.0, 1.05), 2
     )
     assert parse_views("full about=origin scales=1").about == "origin"
+    assert parse_views("full", about="origin").about == "origin"
+    assert parse_views("full about=middle", about="origin").about == "middle"
     for text, message in {
         "": "got nothing",
         "dihedrals": "unknown views 'dihedrals' .valid: flip",
@@ -148,10 +150,11 @@ def test_the_protocol_is_named():
         "TTA: 24 views, 4 rotations x 2 flips (x) x 3 scales (0.95, 1, 1.05), votes summed in "
         "logits, tiles of at most 20,000 voxels with a margin of 16, raw points"
     )
-    assert Protocol(Views(scales=(0.9,), offsets=2, about="origin")).name == (
-        "TTA: 2 views, 1 scale (0.9) x 2 grid offsets, about the origin, votes summed in logits, "
-        "raw points"
+    assert Protocol(Views(2, scales=(0.9,), offsets=2, about="origin")).name == (
+        "TTA: 4 views, 2 rotations x 1 scale (0.9) x 2 grid offsets, about the origin, votes "
+        "summed in logits, raw points"
     )
+    assert "origin" not in Protocol(Views(offsets=2, about="origin")).name  # nothing is turned
     assert "8 views, 4 rotations x 4 flips (xy)" in Protocol(Views(4, "xy")).name
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pointseg.cli.visualize import main
+from pointseg.data import find_spec
 from pointseg.evaluation import SCANNET_RULE
 from pointseg.evaluation.choice_files import write_choices
 from pointseg.visualization import write_index_page, write_scene_page
@@ -216,6 +217,29 @@ def test_command_reads_txt_labels_as_raw_ids(tmp_path: Path) -> None:
     prediction = next(field for field in scene["fields"] if field["key"] == "prediction")
     counts = {c["name"]: c["count"] for c in prediction["categories"] if c["count"]}
     assert counts == {"desk": points}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "raw_ids", "train_ids"),
+    [("scannet", [1, 39, 40], [0, 19, -1]), ("semantickitti", [10, 40, 1], [0, 8, -1])],
+)
+def test_labels_of_a_file_are_of_the_named_dataset(
+    tmp_path: Path, dataset: str, raw_ids: list[int], train_ids: list[int]
+) -> None:
+    np.save(tmp_path / "three.npy", np.eye(3, dtype=np.float32))
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    (labels / "three.txt").write_text("".join(f"{value}\n" for value in raw_ids))
+    page = tmp_path / "page.html"
+    argv = [str(tmp_path / "three.npy"), "--preds", str(labels), "--out", str(page)]
+    assert main([*argv, "--dataset", dataset]) == 0
+    scene, arrays = unpacked(page.read_text(encoding="utf-8"))
+    (field,) = (f for f in scene["fields"] if f["key"] == "prediction")
+    names = find_spec(dataset).label_map.names
+    assert [c["name"] for c in field["categories"]][: len(names)] == list(names)
+    assert arrays[field["column"]].tolist() == [
+        len(names) if value < 0 else value for value in train_ids
+    ]
 
 
 def test_command_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -149,7 +149,17 @@ class _Check:
             elif name in extras:
                 self._check_extra(file, name, extras[name])
             else:
-                self._report(file.name, [advice.why_unexpected(name)])
+                self._report(file.name, [self._label_file(name) or advice.why_unexpected(name)])
+
+    def _label_file(self, name: str) -> str | None:
+        """What to say of a file that is no submission's but one of ``export-preds --out``."""
+        stem, _, suffix = name.rpartition(".")
+        if suffix not in ("txt", "npy") or stem not in self.num_points:
+            return None
+        return (
+            "a label file of `export-preds --out`; --submission writes what the server of "
+            f"{self.format.name} takes"
+        )
 
     def _check_names(
         self, times: Mapping[str, int], scenes: Mapping[str, str], extras: Mapping[str, ExtraFile]
