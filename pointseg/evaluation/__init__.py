@@ -23,7 +23,13 @@ from pointseg.evaluation.rules import (
     Scores,
 )
 from pointseg.evaluation.scored_data import ScoredData
-from pointseg.evaluation.scoring import evaluate, evaluate_single_pass
+from pointseg.evaluation.scoring import (
+    SceneCounts,
+    count_scenes,
+    evaluate,
+    evaluate_single_pass,
+    report_of,
+)
 from pointseg.evaluation.submission import (
     SubmissionCheck,
     SubmissionFormat,
@@ -64,6 +70,7 @@ __all__ = [
     "PartCounter",
     "PointSubsets",
     "Protocol",
+    "SceneCounts",
     "ScenePrediction",
     "SceneVotes",
     "ScoredData",
@@ -78,6 +85,7 @@ __all__ = [
     "Views",
     "benchmark_of_rule",
     "check_submission",
+    "count_scenes",
     "evaluate",
     "evaluate_single_pass",
     "evaluation_mode",
@@ -91,6 +99,7 @@ __all__ = [
     "predict_voxels",
     "read_json",
     "read_submission",
+    "report_of",
     "score_submission",
     "split_point_counts",
     "vote_cloud",
