@@ -2,6 +2,7 @@
 
 --config names a file, or one of the configurations that come with pointseg. Ctrl-C or SIGTERM
 finishes the step, saves and leaves; --resume goes on from there as if nothing had happened.
+--init-from begins a new run with the weights of another one.
 """
 
 from __future__ import annotations
@@ -14,27 +15,32 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from torch import nn
 
 from pointseg import config as configuration
 from pointseg.cli import run_main
 from pointseg.cli._device import add_device_argument, chosen_device
 from pointseg.engine.checkpoint import (
+    BEST_NAME,
     CHECKPOINT_DIR,
     LAST_NAME,
     Checkpoint,
-    find_checkpoint,
     load_checkpoint,
     pack_label_map,
 )
+from pointseg.engine.checkpoint_folder import find_checkpoint
+from pointseg.engine.fingerprint import Fingerprint
 from pointseg.engine.logging import RunLog
 from pointseg.engine.random_state import seed_everything
 from pointseg.engine.run_directory import RunDirectory, default_run_path
+from pointseg.engine.weights import load_fitting, load_weights
 from pointseg.experiment import (
     ExperimentConfig,
     build_dataset,
     build_model,
     build_trainer,
     checkpoint_config,
+    fingerprint,
     load_config,
 )
 
@@ -59,6 +65,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the run that is in --output already"
     )
+    parser.add_argument(
+        "--init-from",
+        type=Path,
+        metavar="FILE_OR_RUN",
+        help="with --config: begin with the weights of this checkpoint (of a run: its best one)",
+    )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="with --init-from: load the weights that fit, list the rest",
+    )
     add_device_argument(parser)
 
 
@@ -66,6 +83,10 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     device = chosen_device(args.device)
     checkpoint: Checkpoint | None = None
+    if args.resume is not None and args.init_from is not None:
+        raise ValueError("--init-from begins a new run: give --config with it, not --resume")
+    if args.partial and args.init_from is None:
+        raise ValueError("--partial says how --init-from loads: give both")
     if args.resume is not None:
         path = find_checkpoint(args.resume)
         checkpoint = load_checkpoint(path)
@@ -78,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         is_new = True
     if is_new and not args.overwrite:
         directory.refuse_existing()
-    return train(config, directory, device, checkpoint, is_new)
+    return train(config, directory, device, checkpoint, is_new, args.init_from, args.partial)
 
 
 def train(
@@ -87,11 +108,14 @@ def train(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
     is_new: bool = True,
+    init_from: Path | None = None,
+    partial: bool = False,
 ) -> int:
     """Train ``config`` in ``directory``, from ``checkpoint`` on where there is one.
 
     ``is_new``: the directory is not the one that the checkpoint was written in; an earlier run in
-    it is removed. Returns the exit code.
+    it is removed. ``init_from``: the checkpoint or run whose weights a new run begins with, all
+    of them or, if ``partial``, those that fit. Returns the exit code.
     """
     console = Console()
     text = configuration.dump(config)
@@ -107,14 +131,22 @@ def train(
         highlight=False,
         soft_wrap=True,
     )
+    identity = fingerprint(config, train_scenes.label_map)
+    if init_from is not None:
+        lines = initialise(model, init_from, identity, partial)
+        console.print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True)
     command = [sys.executable, *sys.argv]
     labels = pack_label_map(train_scenes.label_map)
     start = 0 if checkpoint is None else checkpoint.step
     log = RunLog(directory, config.train.steps, start, config.train.tensorboard, console)
     # All that can be refused is refused before anything in the run directory changes.
     trainer = build_trainer(config, model, train_scenes, val_scenes, log, device)
+    changes: list[str] = []
     if checkpoint is not None:
+        earlier = Fingerprint.of(checkpoint)
+        earlier.check(identity, "the checkpoint")
         trainer.restore(checkpoint)
+        changes = earlier.changes(identity)
     if is_new:
         directory.clear()
     if checkpoint is None:
@@ -124,6 +156,8 @@ def train(
     with log:
         if checkpoint is not None:
             log.message(f"going on after step {start} of {directory.path}")
+            for change in changes:
+                log.message(f"changed: {change}")
         result = trainer.run()
         if result.completed:
             log.message(f"done after {result.step} steps; run directory: {directory.path}")
@@ -133,6 +167,25 @@ def train(
                 f"go on with: --resume {directory.path}"
             )
     return 0
+
+
+def initialise(model: nn.Module, source: Path, now: Fingerprint, partial: bool) -> list[str]:
+    """Load the weights of a checkpoint, or of a run's best one, and say what was loaded.
+
+    ``partial`` loads what fits; otherwise ValueError lists what does not fit the model, or the task
+    ``now``.
+    """
+    path = find_checkpoint(source.expanduser(), prefer=BEST_NAME)
+    checkpoint = load_checkpoint(path)
+    weights = checkpoint.average or checkpoint.model
+    then = Fingerprint.of(checkpoint)
+    told = f"weights of {path}, after {checkpoint.step} steps"
+    if not partial:
+        then.check(now, str(path))
+        load_weights(model, weights, str(path))
+        return [told]
+    report = load_fitting(model, weights, str(path))
+    return [f"{told}: {report.headline}", *then.conflicts(now), *report.differences()]
 
 
 def _run_of(checkpoint_path: Path) -> Path:

@@ -14,12 +14,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pointseg.data import LabelMap, SegBatch
 from pointseg.data.labels import IGNORE_INDEX
-from pointseg.engine.checkpoint import (
-    BEST_NAME,
-    LAST_NAME,
-    Checkpoint,
-    save_checkpoint,
-)
+from pointseg.engine.best_metric import is_better
+from pointseg.engine.checkpoint import Checkpoint
+from pointseg.engine.checkpoint_folder import CheckpointFolder
+from pointseg.engine.failed_saves import FailedSaves
 from pointseg.engine.interrupt import Interrupted, StopRequest
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, check_labels
@@ -31,6 +29,7 @@ from pointseg.engine.random_state import (
     set_random_state,
 )
 from pointseg.engine.schedules import ScheduleConfig, learning_rate_factor
+from pointseg.engine.sealed_file import NotSaved
 from pointseg.engine.step_numbers import DivergenceCheck, Numbers, StepNumbers
 from pointseg.engine.weights import load_weights
 from pointseg.evaluation import MetricRule, SegReport, evaluate_single_pass
@@ -60,6 +59,16 @@ class TrainConfig:
     """Steps between evaluations; 0: only after the last step."""
     save_every: int = 500
     """Steps between checkpoints; 0: only after the last step."""
+    keep_checkpoints: int = 1
+    """Earlier checkpoints that are kept beside the last and the best one; the oldest go first."""
+    keep_every: int = 0
+    """Checkpoints of every multiple of this many steps are kept for ever; 0: none. A multiple of
+    save_every.
+    """
+    max_failed_saves: int = 3
+    """Saves in a row that fail, on a full disk say, after which the run ends with an error."""
+    best_metric: str = "mean_iou"
+    """What the best checkpoint is the best in: mean_iou, accuracy, mean_accuracy or iou_<class>."""
     log_every: int = 10
     """Steps between logged rows."""
     seed: int = 0
@@ -68,12 +77,17 @@ class TrainConfig:
     """Whether a TensorBoard log is written beside metrics.jsonl."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate", "log_every"):
+        for name in ("steps", "batch_size", "accumulate", "log_every", "max_failed_saves"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("evaluate_every", "save_every", "seed"):
+        for name in ("evaluate_every", "save_every", "keep_checkpoints", "keep_every", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.keep_every and (not self.save_every or self.keep_every % self.save_every):
+            raise ValueError(
+                f"keep_every must be a multiple of save_every ({self.save_every}), got "
+                f"{self.keep_every}"
+            )
         if self.clip_norm < 0:
             raise ValueError(f"clip_norm must not be negative, got {self.clip_norm}")
         if self.precision not in DTYPES:
@@ -95,6 +109,7 @@ class TrainResult:
     report: SegReport | None
     """The last evaluation of this call."""
     best_metric: float | None
+    """The best value of ``train.best_metric`` in the whole run, of a model that could be saved."""
 
 
 class Trainer:
@@ -148,6 +163,9 @@ class Trainer:
         self.origin = origin
         self.log = log
         self.device = device
+        self.checkpoints = CheckpointFolder(
+            log.run.checkpoints, config.keep_checkpoints, config.keep_every
+        )
 
         self.step = 0
         self.position = 0  # scenes taken from the stream
@@ -159,6 +177,7 @@ class Trainer:
             gradients_may_overflow=self.scaler.is_enabled(), at_once=device.type == "cpu"
         )
         self._measured_epoch = -1  # that the peak of the memory is of
+        self._failed_saves = FailedSaves(config.max_failed_saves)
         self._warned: frozenset[str] = frozenset()
         self._unlogged_scenes = 0
         self._unlogged_voxels = 0
@@ -182,8 +201,8 @@ class Trainer:
                 numbers = self._train_step([next(batches) for _ in range(self.config.accumulate)])
                 self._log_step(numbers)
                 if self.config.save_every and self.step % self.config.save_every == 0:
-                    self.save(LAST_NAME)
-            self.save(LAST_NAME)
+                    self.save()
+            self.save(is_final=True)
         completed = self.step >= self.config.steps and not self._evaluation_is_due()
         return TrainResult(self.step, completed, stop.signal_name, self.report, self.best_metric)
 
@@ -301,7 +320,7 @@ class Trainer:
 
     def _evaluate(self, stop: StopRequest) -> None:
         assert self.val_batches is not None
-        self.save(LAST_NAME)  # an evaluation that fails costs no training
+        self.save()  # an evaluation that fails costs no training
         model = self.model if self.average is None else self.average.module
         with preserved_random_state(), autocast(self.config.precision, self.device):
             report = evaluate_single_pass(
@@ -323,11 +342,17 @@ class Trainer:
         }
         row = {**self.metrics, **report.scores.further, **per_class}
         self.log.validation_row(self.step, row, report.headline)
-        if self.best_metric is None or report.mean_iou > self.best_metric:
-            self.best_metric = float(report.mean_iou)
-            self.save(BEST_NAME)
-        self.save(LAST_NAME)
+        self._save_evaluated(float(row[self.config.best_metric]))
         self.log.restart_clock()
+
+    def _save_evaluated(self, metric: float) -> None:
+        """Save the state, as the best one if it is; one that cannot be saved does not count."""
+        best = self.best_metric
+        is_best = is_better(metric, best)
+        if is_best:
+            self.best_metric = metric
+        if not self.save(is_best) and is_best:
+            self.best_metric = best
 
     def checkpoint(self) -> Checkpoint:
         """The state of the run after the last whole step."""
@@ -344,13 +369,27 @@ class Trainer:
             random_state=get_random_state(),
             evaluated_step=self.evaluated_step,
             best_metric=self.best_metric,
+            best_metric_name=self.config.best_metric,
             metrics={name: float(value) for name, value in self.metrics.items()},
         )
 
-    def save(self, name: str) -> None:
-        """Write the state into the run directory, unless training has diverged."""
+    def save(self, is_best: bool = False, is_final: bool = False) -> bool:
+        """Write the state into the run directory, unless training has diverged.
+
+        Where it cannot be written, the run goes on with a warning and tries again at the next
+        save; False then. Raises NotSaved after too many failures in a row, and where there is no
+        next save.
+        """
         self._divergence.check()
-        save_checkpoint(self.checkpoint(), self.log.run.checkpoints / name)
+        try:
+            self.checkpoints.save(self.checkpoint(), is_best)
+        except NotSaved as error:
+            if is_final:
+                raise
+            self.log.warn(self.step, {"save": self._failed_saves.add(self.step, error)})
+            return False
+        self._failed_saves.clear()
+        return True
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to the state of a checkpoint; what follows is what followed it then, bit for bit
@@ -379,7 +418,8 @@ class Trainer:
         self.step = checkpoint.step
         self.position = checkpoint.epoch * num_scenes + checkpoint.index_in_epoch
         self.evaluated_step = checkpoint.evaluated_step
-        self.best_metric = checkpoint.best_metric
+        is_same_metric = checkpoint.best_metric_name == self.config.best_metric
+        self.best_metric = checkpoint.best_metric if is_same_metric else None
         self.metrics = dict(checkpoint.metrics)
         set_random_state(checkpoint.random_state)
 
