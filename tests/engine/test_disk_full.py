@@ -190,7 +190,7 @@ def test_the_last_save_of_a_run_must_succeed(small_disk, monkeypatch):
 
 def test_a_best_model_that_could_not_be_saved_is_none(small_disk, monkeypatch):
     """Or no later one that is worse, but there, would be kept."""
-    trainer = stand_in(small_disk, steps=3, evaluate_every=1, lr=0.0)
+    trainer = stand_in(small_disk, steps=3, evaluate_every=1, lr=1e-9)
     at_steps(
         monkeypatch, {1: lambda: fill(small_disk), 2: lambda: (small_disk / "ballast").unlink()}
     )
