@@ -24,6 +24,7 @@ from pointseg.data import (
     open_dataset,
 )
 from pointseg.data.catalog import build_settings
+from pointseg.distributed import Group, num_ranks
 from pointseg.engine.best_metric import check_best_metric
 from pointseg.engine.checkpoint import (
     BEST_NAME,
@@ -44,6 +45,7 @@ from pointseg.engine.trainer import Trainer
 from pointseg.engine.weights import load_weights
 from pointseg.evaluation import BENCHMARKS, MetricRule
 from pointseg.experiment_config import ExperimentConfig, find_config
+from pointseg.nn import synchronized
 
 
 def load_config(path_or_name: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
@@ -147,11 +149,16 @@ def build_trainer(
     val_scenes: SceneDataset | None,
     log: RunLog,
     device: torch.device,
+    group: Group | None = None,
 ) -> Trainer:
-    """The trainer of a configuration; ``model`` and the loss are moved to ``device``."""
+    """The trainer of a configuration; ``model`` and the loss are moved to ``device``, and batch
+    norms made to see the voxels of all ranks of ``group`` where that is configured.
+    """
     # Before the labels are counted for the loss, which takes its time.
     check_best_metric(config.train.best_metric, train_scenes.label_map.names)
     model = model.to(device)
+    if num_ranks() > 1 and config.train.sync_batch_norm:
+        model = synchronized(model)
     return Trainer(
         config=config.train,
         schedule=config.schedule,
@@ -174,6 +181,7 @@ def build_trainer(
         ),
         log=log,
         device=device,
+        group=group,
     )
 
 
