@@ -26,15 +26,16 @@ from pointseg.data import (
 from pointseg.data.catalog import build_settings
 from pointseg.data.transforms.geometric import Pivot
 from pointseg.distributed import Group, num_ranks
+from pointseg.engine.best_metric import check_best_metric
 from pointseg.engine.checkpoint import (
     BEST_NAME,
     Checkpoint,
-    find_checkpoint,
     load_checkpoint,
-    load_weights,
     pack_label_map,
     unpack_label_map,
 )
+from pointseg.engine.checkpoint_folder import find_checkpoint
+from pointseg.engine.fingerprint import Fingerprint
 from pointseg.engine.loaders import evaluation_loader, training_loader
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, class_weights
@@ -42,6 +43,7 @@ from pointseg.engine.optimizers import build_optimizer
 from pointseg.engine.precision import autocast
 from pointseg.engine.run_directory import collect_versions
 from pointseg.engine.trainer import Trainer
+from pointseg.engine.weights import load_weights
 from pointseg.evaluation import BENCHMARKS, MetricRule
 from pointseg.experiment_config import ExperimentConfig, find_config
 from pointseg.nn import synchronized
@@ -159,6 +161,8 @@ def build_trainer(
     """The trainer of a configuration; ``model`` and the loss are moved to ``device``, and batch
     norms made to see the voxels of all ranks of ``group`` where that is configured.
     """
+    # Before the labels are counted for the loss, which takes its time.
+    check_best_metric(config.train.best_metric, train_scenes.label_map.names)
     model = model.to(device)
     if num_ranks() > 1 and config.train.sync_batch_norm:
         model = synchronized(model)
@@ -180,10 +184,21 @@ def build_trainer(
             label_map=pack_label_map(train_scenes.label_map),
             in_channels=train_scenes.num_channels,
             versions=collect_versions(),
+            fingerprint=fingerprint(config, train_scenes.label_map).to_dict(),
         ),
         log=log,
         device=device,
         group=group,
+    )
+
+
+def fingerprint(config: ExperimentConfig, label_map: LabelMap) -> Fingerprint:
+    """What the weights of a configuration depend on, trained on data with these classes."""
+    return Fingerprint.describe(
+        configuration.to_dict(config),
+        pack_label_map(label_map),
+        num_channels(config.data.features),
+        collect_versions()["pointseg"],
     )
 
 
@@ -211,12 +226,7 @@ def load_trained(path: str | Path, overrides: Iterable[str] = ()) -> Trained:
     checkpoint = load_checkpoint(path)
     config = checkpoint_config(checkpoint, path, overrides)
     label_map = unpack_label_map(checkpoint.label_map)
-    if num_channels(config.data.features) != checkpoint.in_channels:
-        raise ConfigError(
-            f"{path}: data.features {list(config.data.features)} are "
-            f"{num_channels(config.data.features)} channels, the model was trained on "
-            f"{checkpoint.in_channels}"
-        )
+    Fingerprint.of(checkpoint).check(fingerprint(config, label_map), str(path))
     model = build_model(config, label_map)
     load_weights(model, checkpoint.average or checkpoint.model, str(path))
     return Trained(config, model.eval(), label_map, checkpoint.step)

@@ -2,6 +2,7 @@
 
 --config names a file, or one of the configurations that come with pointseg. Ctrl-C or SIGTERM
 finishes the step, saves and leaves; --resume goes on from there as if nothing had happened.
+--init-from begins a new run with the weights of another one.
 
 On several devices or machines: torchrun --nproc-per-node N tools/train.py --config ...
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from torch import nn
 
 from pointseg import config as configuration
 from pointseg.cli import run_main
@@ -32,22 +34,26 @@ from pointseg.distributed import (
     rank,
 )
 from pointseg.engine.checkpoint import (
+    BEST_NAME,
     CHECKPOINT_DIR,
     LAST_NAME,
     Checkpoint,
-    find_checkpoint,
     load_checkpoint,
     pack_label_map,
 )
+from pointseg.engine.checkpoint_folder import find_checkpoint
+from pointseg.engine.fingerprint import Fingerprint
 from pointseg.engine.logging import RankLog, RunLog
 from pointseg.engine.random_state import seed_everything, seed_rank
 from pointseg.engine.run_directory import RunDirectory, default_run_path
+from pointseg.engine.weights import load_fitting, load_weights
 from pointseg.experiment import (
     ExperimentConfig,
     build_dataset,
     build_model,
     build_trainer,
     checkpoint_config,
+    fingerprint,
     load_config,
 )
 
@@ -72,12 +78,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the run that is in --output already"
     )
+    parser.add_argument(
+        "--init-from",
+        type=Path,
+        metavar="FILE_OR_RUN",
+        help="with --config: begin with the weights of this checkpoint (of a run: its best one)",
+    )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="with --init-from: load the weights that fit, list the rest",
+    )
     add_device_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     device = chosen_device(args.device)
     checkpoint: Checkpoint | None = None
+    if args.resume is not None and args.init_from is not None:
+        raise ValueError("--init-from begins a new run: give --config with it, not --resume")
+    if args.partial and args.init_from is None:
+        raise ValueError("--partial says how --init-from loads: give both")
     if args.resume is not None:
         path = find_checkpoint(args.resume)
         checkpoint = load_checkpoint(path)
@@ -92,7 +113,9 @@ def run(args: argparse.Namespace) -> int:
         _start_logging()
         directory = gather_objects(directory)[0]  # its name may be the time on rank 0
         everywhere(lambda: _refuse_existing(directory, is_new and not args.overwrite))
-        return train(config, directory, device, checkpoint, is_new, group)
+        return train(
+            config, directory, device, checkpoint, is_new, group, args.init_from, args.partial
+        )
 
 
 def train(
@@ -102,12 +125,15 @@ def train(
     checkpoint: Checkpoint | None = None,
     is_new: bool = True,
     group: Group | None = None,
+    init_from: Path | None = None,
+    partial: bool = False,
 ) -> int:
     """Train ``config`` in ``directory``, from ``checkpoint`` on where there is one.
 
     ``is_new``: the directory is not the one that the checkpoint was written in; an earlier run in
-    it is removed. Every rank of ``group`` calls it; only rank 0 writes and prints. Returns the exit
-    code.
+    it is removed. ``init_from``: the checkpoint or run whose weights a new run begins with, all
+    of them or, if ``partial``, those that fit. Every rank of ``group`` calls it; only rank 0 writes
+    and prints. Returns the exit code.
     """
     group = group or Group()
     console = Console(quiet=not is_main())
@@ -132,6 +158,10 @@ def train(
         highlight=False,
         soft_wrap=True,
     )
+    identity = fingerprint(config, train_scenes.label_map)
+    if init_from is not None:
+        lines = everywhere(lambda: initialise(model, init_from, identity, partial))
+        console.print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True)
     if rank() > 0:  # equal weights, but other draws from here on
         seed_rank(config.train.seed)
     start = 0 if checkpoint is None else checkpoint.step
@@ -142,13 +172,19 @@ def train(
     trainer = everywhere(
         lambda: build_trainer(config, model, train_scenes, val_scenes, log, device, group)
     )
+    changes: list[str] = []
     if checkpoint is not None:
+        earlier = Fingerprint.of(checkpoint)
+        earlier.check(identity, "the checkpoint")
+        changes = earlier.changes(identity)
         everywhere(lambda: trainer.restore(checkpoint))
     labels = pack_label_map(train_scenes.label_map)
     everywhere(lambda: _open_directory(directory, text, labels, checkpoint, is_new))
     with log:
         if checkpoint is not None:
             log.message(f"going on after step {start} of {directory.path}")
+            for change in changes:
+                log.message(f"changed: {change}")
         result = trainer.run()
         if result.completed:
             log.message(f"done after {result.step} steps; run directory: {directory.path}")
@@ -158,6 +194,25 @@ def train(
                 f"go on with: --resume {directory.path}"
             )
     return 0
+
+
+def initialise(model: nn.Module, source: Path, now: Fingerprint, partial: bool) -> list[str]:
+    """Load the weights of a checkpoint, or of a run's best one, and say what was loaded.
+
+    ``partial`` loads what fits; otherwise ValueError lists what does not fit the model, or the task
+    ``now``.
+    """
+    path = find_checkpoint(source.expanduser(), prefer=BEST_NAME)
+    checkpoint = load_checkpoint(path)
+    weights = checkpoint.average or checkpoint.model
+    then = Fingerprint.of(checkpoint)
+    told = f"weights of {path}, after {checkpoint.step} steps"
+    if not partial:
+        then.check(now, str(path))
+        load_weights(model, weights, str(path))
+        return [told]
+    report = load_fitting(model, weights, str(path))
+    return [f"{told}: {report.headline}", *then.conflicts(now), *report.differences()]
 
 
 def _start_logging() -> None:
