@@ -21,10 +21,11 @@ from pointseg.engine.checkpoint import (
     load_weights,
     save_checkpoint,
 )
+from pointseg.engine.freezing import Freezing
 from pointseg.engine.interrupt import Interrupted, StopRequest
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, check_labels
-from pointseg.engine.optimizers import set_learning_rate
+from pointseg.engine.optimizers import group_learning_rates, load_moments, set_learning_rate
 from pointseg.engine.precision import DTYPES, autocast, new_scaler
 from pointseg.engine.random_state import (
     get_random_state,
@@ -62,6 +63,10 @@ class TrainConfig:
     """Steps between checkpoints; 0: only after the last step."""
     log_every: int = 10
     """Steps between logged rows."""
+    freeze: tuple[str, ...] = ()
+    """Names of parameters that are not trained, as patterns: ``*`` any text, ``?`` a character."""
+    freeze_until: int = 0
+    """First step in which they are trained; 0: none, they stay as they are."""
     seed: int = 0
     """Seed of initial weights, scene order and augmentation."""
     tensorboard: bool = True
@@ -71,7 +76,7 @@ class TrainConfig:
         for name in ("steps", "batch_size", "accumulate", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("evaluate_every", "save_every", "seed"):
+        for name in ("evaluate_every", "save_every", "freeze_until", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.clip_norm < 0:
@@ -82,6 +87,13 @@ class TrainConfig:
             )
         if not 0.0 <= self.average_decay < 1.0:
             raise ValueError(f"average_decay must lie in [0, 1), got {self.average_decay}")
+        if self.freeze_until and not self.freeze:
+            raise ValueError(f"freeze_until is {self.freeze_until}, but freeze names no parameters")
+        if self.freeze_until >= self.steps:
+            raise ValueError(
+                f"freeze_until {self.freeze_until} is not before the end of the run of "
+                f"{self.steps} steps; 0 freezes for all of it"
+            )
 
 
 @dataclass(frozen=True)
@@ -139,6 +151,7 @@ class Trainer:
         self.base_lr = float(optimizer.param_groups[0]["lr"])
         self.scaler = new_scaler(config.precision, device)
         self.average = _new_average(model, config.average_decay)
+        self.freezing = Freezing(model, config.freeze, config.freeze_until)
         self.train_batches = train_batches
         self.num_scenes = num_scenes
         self.val_batches = val_batches
@@ -167,7 +180,6 @@ class Trainer:
         """Train until the configured number of steps is done or a signal asks to stop; leaves
         ``last.pt`` either way.
         """
-        self.model.train()
         with StopRequest() as stop:
             batches = iter(self.train_batches(self.position))
             while not stop.requested:
@@ -191,6 +203,7 @@ class Trainer:
         """One optimiser step over ``batches``, which are on the host; on a GPU it does not wait for
         the result.
         """
+        self.freezing.enter(self.step)
         factor = learning_rate_factor(self.schedule, self.step, self.config.steps)
         set_learning_rate(self.optimizer, self.base_lr * factor)
         for batch in batches:
@@ -218,7 +231,11 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
         scene_ids = tuple(scene for batch in batches for scene in batch.scene_ids)
         position = self.position + len(scene_ids)
-        own = {"lr": self.base_lr * factor, "epoch": position / self.num_scenes}
+        own = {
+            "lr": self.base_lr * factor,
+            **group_learning_rates(self.optimizer),
+            "epoch": position / self.num_scenes,
+        }
         loss = sums.pop("loss")
         numbers = StepNumbers(self.step + 1, scene_ids, loss, norm, {**sums, **own}, passes)
         self._divergence.add(numbers)
@@ -365,12 +382,7 @@ class Trainer:
         load_weights(self.model, checkpoint.model, "the checkpoint")
         # The moments are the checkpoint's; rates, decay and momentum are the configuration's, which
         # may have changed.
-        options = [
-            {k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups
-        ]
-        self.optimizer.load_state_dict(checkpoint.optimizer)
-        for group, configured in zip(self.optimizer.param_groups, options, strict=True):
-            group.update(configured)
+        load_moments(self.optimizer, checkpoint.optimizer, "the checkpoint")
         if self.scaler.is_enabled() and checkpoint.scaler:
             self.scaler.load_state_dict(checkpoint.scaler)
         if self.average is not None:
