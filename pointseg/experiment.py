@@ -29,7 +29,6 @@ from pointseg.engine.checkpoint import (
     Checkpoint,
     find_checkpoint,
     load_checkpoint,
-    load_weights,
     pack_label_map,
     unpack_label_map,
 )
@@ -40,6 +39,7 @@ from pointseg.engine.optimizers import build_optimizer
 from pointseg.engine.precision import autocast
 from pointseg.engine.run_directory import collect_versions
 from pointseg.engine.trainer import Trainer
+from pointseg.engine.weights import load_weights
 from pointseg.evaluation import BENCHMARKS, MetricRule
 from pointseg.experiment_config import ExperimentConfig, find_config
 

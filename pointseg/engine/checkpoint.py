@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from pointseg.data.labels import LabelMap
 
@@ -111,16 +110,6 @@ def find_checkpoint(path: Path, prefer: str = LAST_NAME) -> Path:
             f"{path}: no checkpoint in this run (looked for {CHECKPOINT_DIR}/{prefer})"
         )
     raise FileNotFoundError(f"{path}: no such run directory or checkpoint")
-
-
-def load_weights(model: nn.Module, weights: dict[str, Any], source: str) -> None:
-    """Load a state dict; a ValueError that names ``source`` lists what does not fit."""
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{source} was written by another model than the configuration describes: {error}"
-        ) from error
 
 
 def _shallow_dict(checkpoint: Checkpoint) -> dict[str, Any]:

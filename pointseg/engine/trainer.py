@@ -18,7 +18,6 @@ from pointseg.engine.checkpoint import (
     BEST_NAME,
     LAST_NAME,
     Checkpoint,
-    load_weights,
     save_checkpoint,
 )
 from pointseg.engine.freezing import Freezing
@@ -34,6 +33,7 @@ from pointseg.engine.random_state import (
 )
 from pointseg.engine.schedules import ScheduleConfig, learning_rate_factor
 from pointseg.engine.step_numbers import DivergenceCheck, Numbers, StepNumbers
+from pointseg.engine.weights import load_weights
 from pointseg.evaluation import MetricRule, SegReport, evaluate_single_pass
 from pointseg.machine import peak_memory_gib, restart_peak_memory
 
