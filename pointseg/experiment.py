@@ -32,6 +32,7 @@ from pointseg.engine.checkpoint import (
     pack_label_map,
     unpack_label_map,
 )
+from pointseg.engine.distillation import Distillation
 from pointseg.engine.loaders import evaluation_loader, training_loader
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, class_weights
@@ -145,8 +146,15 @@ def build_trainer(
     val_scenes: SceneDataset | None,
     log: RunLog,
     device: torch.device,
+    distillation: Distillation | None = None,
 ) -> Trainer:
-    """The trainer of a configuration; ``model`` and the loss are moved to ``device``."""
+    """The trainer of a configuration; ``model`` and the loss are moved to ``device``.
+
+    ``distillation``, of ``pointseg.teacher``, where the configuration asks for one; ValueError
+    where it is missing.
+    """
+    if config.distillation is not None and distillation is None:
+        raise ValueError("distillation: missing; pointseg.teacher.build_distillation makes it")
     model = model.to(device)
     return Trainer(
         config=config.train,
@@ -169,6 +177,7 @@ def build_trainer(
         ),
         log=log,
         device=device,
+        distillation=distillation,
     )
 
 

@@ -37,6 +37,7 @@ from pointseg.experiment import (
     checkpoint_config,
     load_config,
 )
+from pointseg.teacher import build_distillation, find_teacher
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +95,7 @@ def train(
     it is removed. Returns the exit code.
     """
     console = Console()
+    config, teacher = find_teacher(config)
     text = configuration.dump(config)
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -112,7 +114,8 @@ def train(
     start = 0 if checkpoint is None else checkpoint.step
     log = RunLog(directory, config.train.steps, start, config.train.tensorboard, console)
     # All that can be refused is refused before anything in the run directory changes.
-    trainer = build_trainer(config, model, train_scenes, val_scenes, log, device)
+    distillation = build_distillation(config, teacher, train_scenes.label_map, device)
+    trainer = build_trainer(config, model, train_scenes, val_scenes, log, device, distillation)
     if checkpoint is not None:
         trainer.restore(checkpoint)
     if is_new:

@@ -20,6 +20,7 @@ from pointseg.engine.checkpoint import (
     Checkpoint,
     save_checkpoint,
 )
+from pointseg.engine.distillation import Distillation
 from pointseg.engine.freezing import Freezing
 from pointseg.engine.interrupt import Interrupted, StopRequest
 from pointseg.engine.logging import RunLog
@@ -36,6 +37,8 @@ from pointseg.engine.step_numbers import DivergenceCheck, Numbers, StepNumbers
 from pointseg.engine.weights import load_weights
 from pointseg.evaluation import MetricRule, SegReport, evaluate_single_pass
 from pointseg.machine import peak_memory_gib, restart_peak_memory
+from pointseg.nn import merge_plans
+from pointseg.sparse import GeometryPlan
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ class Trainer:
         origin: Checkpoint,
         log: RunLog,
         device: torch.device,
+        distillation: Distillation | None = None,
     ) -> None:
         """``origin`` gives what every checkpoint of the run has in common: config, label map,
         versions.
@@ -141,12 +145,13 @@ class Trainer:
         ``train_batches(position)`` gives the endless batches from the scene at ``position`` in the
         training order on, for a split of ``num_scenes``. ``val_batches`` None leaves evaluation
         out; otherwise ``rule`` scores them, and they are called ``val_split`` in the report. The
-        model and the loss must be on ``device`` already.
+        model, the loss and the teacher of ``distillation`` must be on ``device`` already.
         """
         self.config = config
         self.schedule = schedule
         self.model = model
         self.loss = loss
+        self.distillation = distillation
         self.optimizer = optimizer
         self.base_lr = float(optimizer.param_groups[0]["lr"])
         self.scaler = new_scaler(config.precision, device)
@@ -210,6 +215,9 @@ class Trainer:
             check_labels(batch.voxel_labels, self.label_map.num_classes)
         counts = [int((batch.voxel_labels != IGNORE_INDEX).sum()) for batch in batches]
         num_valid = max(sum(counts), 1)
+        num_distilled = 0
+        if self.distillation is not None:
+            num_distilled = max(sum(map(self.distillation.num_counted, batches)), 1)
 
         sums: dict[str, Tensor] = {}
         passes: list[Numbers] = []
@@ -217,7 +225,9 @@ class Trainer:
         for batch, count in zip(batches, counts, strict=True):
             moved = batch.to(self.device, non_blocking=True)
             with autocast(self.config.precision, self.device):
-                terms, scalars = self._forward(moved, count / num_valid, num_valid)
+                terms, scalars = self._forward(
+                    moved, count / num_valid, num_valid, num_distilled
+                )
             total = torch.stack(list(terms.values())).sum()
             self.scaler.scale(total).backward()
             for name, value in {
@@ -258,21 +268,23 @@ class Trainer:
         return self.step / self.config.steps
 
     def _forward(
-        self, batch: SegBatch, share: float, num_valid: int
+        self, batch: SegBatch, share: float, num_valid: int, num_distilled: int
     ) -> tuple[dict[str, Tensor], Numbers]:
         """Loss terms of one batch, each its part of the step's loss, and further numbers to log.
 
-        Sums over voxels are divided by the valid voxels of the whole step; a model's own terms
-        count by the batch's share of them.
+        Sums over voxels are divided by the voxels of the whole step that count, which are the valid
+        ones or those of the distillation; a model's own terms count by the batch's share of the
+        valid ones.
         """
-        declared: Any = getattr(self.model, "geometry", None)
-        if declared is not None:
-            batch.voxels.grid.prepare(declared())
+        models = [self.model, *(() if self.distillation is None else (self.distillation.teacher,))]
+        batch.voxels.grid.prepare(_declared_geometry(models))
         _set_progress(self.model, self.progress)
         logits = self.model(batch.voxels)
         terms = {
             name: value / num_valid for name, value in self.loss(logits, batch.voxel_labels).items()
         }
+        if self.distillation is not None:
+            terms["distillation"] = self.distillation(batch, logits) / num_distilled
         scalars: Numbers = {}
         own: Any = getattr(self.model, "training_terms", None)
         if own is not None:
@@ -402,6 +414,11 @@ def _new_average(model: nn.Module, decay: float) -> AveragedModel | None:
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
     average.eval()
     return average
+
+
+def _declared_geometry(models: Iterable[nn.Module]) -> GeometryPlan:
+    declared: list[Any] = [getattr(model, "geometry", None) for model in models]
+    return merge_plans(geometry() for geometry in declared if geometry is not None)
 
 
 def _set_progress(model: nn.Module, progress: float) -> None:
