@@ -33,10 +33,11 @@ from pointseg.engine.checkpoint import (
     unpack_label_map,
 )
 from pointseg.engine.distillation import Distillation
+from pointseg.engine.freezing import Freezing
 from pointseg.engine.loaders import evaluation_loader, training_loader
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, class_weights
-from pointseg.engine.optimizers import build_optimizer
+from pointseg.engine.optimizers import build_optimizer, parameter_groups
 from pointseg.engine.precision import autocast
 from pointseg.engine.run_directory import collect_versions
 from pointseg.engine.trainer import Trainer
@@ -76,7 +77,11 @@ def check_config(config: ExperimentConfig, source: str) -> None:
         _build_transforms(config)
         section = "model"
         with torch.device("meta"):  # shapes only
-            models.build_model(config.model.name, channels, 1, **config.model.options)
+            model = models.build_model(config.model.name, channels, 1, **config.model.options)
+        section = "optimizer"
+        parameter_groups(config.optimizer, model)
+        section = "train"
+        Freezing(model, config.train.freeze)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{source}: {section}: {error}") from error
 

@@ -8,8 +8,6 @@ from torch import nn
 
 from pointseg.engine.parameter_patterns import first_matches
 
-FREEZE_KEY = "train.freeze"
-
 
 class Freezing:
     """Keeps parameters whose names match patterns without gradient before step ``until`` (0: always).
@@ -28,11 +26,11 @@ class Freezing:
         """
         self.model = model
         self.until = until
-        frozen = first_matches(patterns, model, FREEZE_KEY)
+        frozen = first_matches(patterns, model, "freeze")
         parameters = dict(model.named_parameters())
         if len(frozen) == len(parameters):
             raise ValueError(
-                f"{FREEZE_KEY}: {list(patterns)} match all parameters of the model: nothing is "
+                f"freeze: {list(patterns)} match all parameters of the model: nothing is "
                 "left to train"
             )
         self.parameters = tuple(parameters[name] for name in frozen)

@@ -12,8 +12,6 @@ from torch import nn
 
 from pointseg.engine.parameter_patterns import first_matches
 
-GROUPS_KEY = "optimizer.groups"
-
 
 @dataclass(frozen=True)
 class GroupConfig:
@@ -74,7 +72,7 @@ def parameter_groups(config: OptimizerConfig, model: nn.Module) -> list[dict[str
     one with fewer than two axes is a bias, or the scale or shift of a normalisation. ``lr_factor``
     is the factor on the learning rate, ``config_group`` the index in ``config.groups`` or None.
     """
-    matches = first_matches([group.pattern for group in config.groups], model, GROUPS_KEY)
+    matches = first_matches([group.pattern for group in config.groups], model, "groups")
     trained = [named for named in model.named_parameters() if named[1].requires_grad]
     groups: list[dict[str, Any]] = []
     for index, group in [*enumerate(config.groups), (None, GroupConfig("*"))]:
@@ -147,7 +145,7 @@ def load_moments(optimizer: torch.optim.Optimizer, state: dict[str, Any], source
     elif [len(g["params"]) for g in own] != [len(g["params"]) for g in state["param_groups"]]:
         raise ValueError(
             f"{source}: its optimiser has other groups and no names of parameters, which earlier "
-            f"versions did not write: go on with it without {GROUPS_KEY}"
+            f"versions did not write: go on with it without optimizer.groups"
         )
     optimizer.load_state_dict({"state": moments, "param_groups": own})
 

@@ -13,8 +13,8 @@ def first_matches(patterns: Sequence[str], model: nn.Module, key: str) -> dict[s
     """Name of every parameter that a pattern matches -> index of the first one that does.
 
     Patterns are those of shells, over the whole name: ``*`` is any text, dots included, ``?`` one
-    character, ``[01]`` one of these. In the order of ``model.named_parameters()``. ``key`` is where
-    the patterns come from, for messages.
+    character, ``[01]`` one of these. In the order of ``model.named_parameters()``. ``key`` is what
+    messages call the list of patterns.
 
     Raises ValueError for a pattern that no parameter is left for, with the nearest name.
     """
