@@ -9,9 +9,11 @@ import torch
 
 from pointseg.config import ConfigError
 from pointseg.data import LabelMap
+from pointseg.distributed import everywhere, gather_objects
 from pointseg.engine.checkpoint import BEST_NAME, find_checkpoint
-from pointseg.engine.distillation import Distillation, hash_weights
+from pointseg.engine.distillation import Distillation, DistillationConfig
 from pointseg.engine.random_state import preserved_random_state
+from pointseg.engine.weights import hash_weights
 from pointseg.experiment import Trained, load_trained
 from pointseg.experiment_config import ExperimentConfig
 from pointseg.nn import folded
@@ -22,23 +24,33 @@ def find_teacher(config: ExperimentConfig) -> tuple[ExperimentConfig, Trained | 
     its weights; None where it names none. The global random state is left as it is.
 
     Raises ConfigError where the configuration has the hash of other weights, which that of a
-    resumed run does.
+    resumed run does. All ranks call it.
     """
-    distillation = config.distillation
-    if distillation is None:
+    if config.distillation is None:
         return config, None
-    path = find_checkpoint(Path(distillation.teacher).expanduser(), prefer=BEST_NAME).resolve()
+    named = config.distillation
+    settled, teacher = everywhere(lambda: _settle(named))
+    hashes = gather_objects(settled.teacher_hash)
+    if len(set(hashes)) > 1:
+        raise ConfigError(
+            f"distillation.teacher: {settled.teacher} has other weights on each machine (SHA-256 "
+            f"by rank: {', '.join(str(found)[:12] for found in hashes)}): copy one to all"
+        )
+    return replace(config, distillation=settled), teacher
+
+
+def _settle(config: DistillationConfig) -> tuple[DistillationConfig, Trained]:
+    path = find_checkpoint(Path(config.teacher).expanduser(), prefer=BEST_NAME).resolve()
     with preserved_random_state():
         teacher = load_trained(path)
     found = hash_weights(teacher.model.state_dict())
-    if distillation.teacher_hash not in (None, found):
+    if config.teacher_hash not in (None, found):
         raise ConfigError(
             f"distillation.teacher: {path} has other weights (SHA-256 {found[:12]}...) than the "
-            f"run began with ({str(distillation.teacher_hash)[:12]}...): put that file back, or "
-            "go on with another teacher by --set distillation.teacher_hash=null"
+            f"run began with ({str(config.teacher_hash)[:12]}...): put that file back, or go on "
+            "with another teacher by --set distillation.teacher_hash=null"
         )
-    settled = replace(distillation, teacher=str(path), teacher_hash=found)
-    return replace(config, distillation=settled), teacher
+    return replace(config, teacher=str(path), teacher_hash=found), teacher
 
 
 def build_distillation(

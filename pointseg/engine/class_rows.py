@@ -59,7 +59,9 @@ def match_classes(
             raise ValueError(f"{word!r} is no class of {whose}; the nearest one is {nearest[0]!r}")
     index = {_plain(name): i for i, name in enumerate(stored_names)}
     if len(index) < len(stored_names):
-        raise ValueError(f"classes of the weights are told apart by more than words: {stored_names}")
+        raise ValueError(
+            f"the weights have classes of one name in two spellings: {', '.join(stored_names)}"
+        )
     rows = tuple(index.get(_plain(given.get(name, name))) for name in names)
     match = ClassMatch(tuple(names), tuple(stored_names), rows)
     if not match.num_known:

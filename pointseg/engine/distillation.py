@@ -6,10 +6,8 @@ Source: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,11 +55,9 @@ class Distillation:
         self.config = config
         self.teacher = teacher
 
-    def num_counted(self, batch: SegBatch) -> int:
-        """Voxels of a batch that the term sums over."""
-        if self.config.voxels == "all":
-            return batch.voxels.num_voxels
-        return int((batch.voxel_labels != IGNORE_INDEX).sum())
+    def num_counted(self, num_voxels: int, num_labelled: int) -> int:
+        """How many the term sums over, of that many voxels."""
+        return num_voxels if self.config.voxels == "all" else num_labelled
 
     def __call__(self, batch: SegBatch, logits: Tensor) -> Tensor:
         """The term of the student's logits [N, C], summed over the voxels that count. Scalar."""
@@ -94,21 +90,6 @@ def distillation_divergence(student: Tensor, teacher: Tensor, temperature: float
     )
     divergence = functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=1)
     return divergence * temperature**2
-
-
-def hash_weights(weights: Mapping[str, Any]) -> str:
-    """SHA-256 of a state dict: names, dtypes, shapes and bits, whatever file or device they are on.
-
-    Raises TypeError for an entry that is no tensor.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name]
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:

@@ -10,12 +10,12 @@ from pointseg.engine.parameter_patterns import first_matches
 
 
 class Freezing:
-    """Keeps parameters whose names match patterns without gradient before step ``until`` (0: always).
+    """Keeps parameters whose names match patterns as they are before step ``until`` (0: always).
 
-    A module all of whose parameters are frozen is in evaluation mode with everything below it: its
-    batch norms use their running statistics and leave them as they are, and so do codes and priors
-    of codebooks; dropout is off. An optimiser skips parameters without gradient, their decay
-    included, and an average of a model that does not move is that model.
+    They have no gradient, and a module all of whose parameters are frozen is in evaluation mode,
+    with everything below it: its batch norms use their running statistics and leave them as they
+    are, and so do codes and priors of codebooks; dropout is off. An optimiser skips parameters
+    without gradient, their decay included, and the average of a model that stays is that model.
 
     Which parts are frozen in a step is a function of the step, so a resumed run needs no state.
     """

@@ -102,7 +102,7 @@ def test_spelling_and_the_line_that_is_told():
         (["wall"], ["floor"], {}, "none of the classes wall"),
         (["wall"], ["wall"], {"wal": "wall"}, "'wal' is no class of the model.*'wall'"),
         (["wall"], ["wall"], {"wall": "flor"}, "'flor' is no class of the weights"),
-        (["wall"], ["a b", "a_b"], {}, "told apart"),
+        (["wall"], ["a b", "a_b"], {}, "one name in two spellings: a b, a_b"),
     ],
 )
 def test_mistakes(names, stored, renamed, expected):

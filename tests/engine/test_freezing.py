@@ -1,4 +1,4 @@
-"""Frozen parts stay as they are to the last bit, begin to move when they may, and resume exactly."""
+"""Frozen parts keep every bit, begin to move when they may, and resume exactly."""
 
 from __future__ import annotations
 
@@ -112,9 +112,7 @@ def test_a_run_leaves_frozen_parts_and_their_average_as_they_began(tiny_config, 
             assert row["lr/groups.0"] == pytest.approx(10 * row["lr"])
 
 
-def test_a_run_interrupted_before_and_after_the_end_of_freezing(
-    tiny_config, tmp_path, monkeypatch
-):
+def test_a_run_interrupted_before_and_after_the_end_of_freezing(tiny_config, tmp_path, monkeypatch):
     settings = (*SETTINGS, "--set", "train.freeze_until=3", "--set", "train.steps=5")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train("--config", tiny_config, *settings, "--output", whole)
