@@ -25,15 +25,17 @@ from pointseg.data import (
 )
 from pointseg.data.catalog import build_settings
 from pointseg.distributed import Group, num_ranks
+from pointseg.engine.best_metric import check_best_metric
 from pointseg.engine.checkpoint import (
     BEST_NAME,
     Checkpoint,
-    find_checkpoint,
     load_checkpoint,
     pack_label_map,
     unpack_label_map,
 )
+from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.distillation import Distillation
+from pointseg.engine.fingerprint import Fingerprint
 from pointseg.engine.freezing import Freezing
 from pointseg.engine.loaders import evaluation_loader, training_loader
 from pointseg.engine.logging import RunLog
@@ -164,6 +166,8 @@ def build_trainer(
     """
     if config.distillation is not None and distillation is None:
         raise ValueError("distillation: missing; pointseg.teacher.build_distillation makes it")
+    # Before the labels are counted for the loss, which takes its time.
+    check_best_metric(config.train.best_metric, train_scenes.label_map.names)
     model = model.to(device)
     if num_ranks() > 1 and config.train.sync_batch_norm:
         model = synchronized(model)
@@ -185,11 +189,22 @@ def build_trainer(
             label_map=pack_label_map(train_scenes.label_map),
             in_channels=train_scenes.num_channels,
             versions=collect_versions(),
+            fingerprint=fingerprint(config, train_scenes.label_map).to_dict(),
         ),
         log=log,
         device=device,
         group=group,
         distillation=distillation,
+    )
+
+
+def fingerprint(config: ExperimentConfig, label_map: LabelMap) -> Fingerprint:
+    """What the weights of a configuration depend on, trained on data with these classes."""
+    return Fingerprint.describe(
+        configuration.to_dict(config),
+        pack_label_map(label_map),
+        num_channels(config.data.features),
+        collect_versions()["pointseg"],
     )
 
 
@@ -217,12 +232,7 @@ def load_trained(path: str | Path, overrides: Iterable[str] = ()) -> Trained:
     checkpoint = load_checkpoint(path)
     config = checkpoint_config(checkpoint, path, overrides)
     label_map = unpack_label_map(checkpoint.label_map)
-    if num_channels(config.data.features) != checkpoint.in_channels:
-        raise ConfigError(
-            f"{path}: data.features {list(config.data.features)} are "
-            f"{num_channels(config.data.features)} channels, the model was trained on "
-            f"{checkpoint.in_channels}"
-        )
+    Fingerprint.of(checkpoint).check(fingerprint(config, label_map), str(path))
     model = build_model(config, label_map)
     load_weights(model, checkpoint.average or checkpoint.model, str(path))
     return Trained(config, model.eval(), label_map, checkpoint.step)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_UNFINISHED = ".part"
+
 
 def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
     """Raise FileExistsError for the paths that are there already, unless ``overwrite``.
@@ -31,12 +33,22 @@ def written_whole(path: Path, overwrite: bool = False) -> Iterator[Path]:
     path = Path(path)
     refuse_existing([path], overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path, name: str) -> None:
+    """Remove the temporary files that `written_whole` left in ``folder`` when it was killed.
+
+    Those of files called ``name``, which may be a pattern such as ``*.pt``. No other process may be
+    writing them.
+    """
+    for path in folder.glob(f".{name}.*{_UNFINISHED}"):
+        path.unlink()
 
 
 @contextmanager
@@ -48,7 +60,7 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"{path} is there already; remove it, or choose another folder")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
     temporary.mkdir(parents=True)
     try:
         yield temporary

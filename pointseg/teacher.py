@@ -10,7 +10,8 @@ import torch
 from pointseg.config import ConfigError
 from pointseg.data import LabelMap
 from pointseg.distributed import everywhere, gather_objects
-from pointseg.engine.checkpoint import BEST_NAME, find_checkpoint
+from pointseg.engine.checkpoint import BEST_NAME
+from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.distillation import Distillation, DistillationConfig
 from pointseg.engine.random_state import preserved_random_state
 from pointseg.engine.weights import hash_weights

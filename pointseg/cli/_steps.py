@@ -50,13 +50,15 @@ def train_or_go_on(
 def _is_started(run: Path, config: str, changes: Sequence[str]) -> bool:
     """Whether there is a checkpoint to go on from; ValueError if it has other settings."""
     from pointseg import config as configuration
-    from pointseg.engine.checkpoint import load_checkpoint
+    from pointseg.engine.checkpoint import CHECKPOINT_DIR, load_checkpoint
+    from pointseg.engine.checkpoint_folder import find_checkpoint
     from pointseg.experiment import load_config
 
-    path = run / "checkpoints" / "last.pt"
-    if not path.is_file():
+    if not any((run / CHECKPOINT_DIR).glob("*.pt")):
         return False
-    if load_checkpoint(path).config != configuration.to_dict(load_config(config, changes)):
+    if load_checkpoint(find_checkpoint(run)).config != configuration.to_dict(
+        load_config(config, changes)
+    ):
         raise ValueError(
             f"{run} was trained with other settings than these: remove it, or work in another "
             "folder"

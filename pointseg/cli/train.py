@@ -2,6 +2,7 @@
 
 --config names a file, or one of the configurations that come with pointseg. Ctrl-C or SIGTERM
 finishes the step, saves and leaves; --resume goes on from there as if nothing had happened.
+--init-from begins a new run with the weights of another one.
 
 On several devices or machines: torchrun --nproc-per-node N tools/train.py --config ...
 """
@@ -35,10 +36,11 @@ from pointseg.engine.checkpoint import (
     CHECKPOINT_DIR,
     LAST_NAME,
     Checkpoint,
-    find_checkpoint,
     load_checkpoint,
     pack_label_map,
 )
+from pointseg.engine.checkpoint_folder import find_checkpoint
+from pointseg.engine.fingerprint import Fingerprint
 from pointseg.engine.logging import RankLog, RunLog
 from pointseg.engine.random_state import seed_everything, seed_rank
 from pointseg.engine.run_directory import RunDirectory, default_run_path
@@ -49,8 +51,10 @@ from pointseg.experiment import (
     build_model,
     build_trainer,
     checkpoint_config,
+    fingerprint,
     load_config,
 )
+from pointseg.initial_weights import InitialWeights
 from pointseg.teacher import build_distillation, find_teacher
 
 
@@ -74,12 +78,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the run that is in --output already"
     )
+    parser.add_argument(
+        "--init-from",
+        type=Path,
+        metavar="FILE_OR_RUN",
+        help="with --config: begin with the weights of this checkpoint (of a run: its best one)",
+    )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="with --init-from: load the weights that fit, list the rest",
+    )
+    parser.add_argument(
+        "--match-classes",
+        nargs="*",
+        metavar="CLASS=STORED",
+        help="with --init-from: of other classes, take over the rows of those with the same name, "
+        "or with the given ones, such as couch=sofa; the rest of the head begins anew",
+    )
     add_device_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     device = chosen_device(args.device)
     checkpoint: Checkpoint | None = None
+    if args.resume is not None and args.init_from is not None:
+        raise ValueError("--init-from begins a new run: give --config with it, not --resume")
+    if args.partial and args.init_from is None:
+        raise ValueError("--partial says how --init-from loads: give both")
+    if args.match_classes is not None and args.init_from is None:
+        raise ValueError("--match-classes says how --init-from loads: give both")
+    initial = None
+    if args.init_from is not None:
+        initial = InitialWeights(args.init_from, args.partial, _renamed(args.match_classes))
     if args.resume is not None:
         path = find_checkpoint(args.resume)
         checkpoint = load_checkpoint(path)
@@ -94,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
         _start_logging()
         directory = gather_objects(directory)[0]  # its name may be the time on rank 0
         everywhere(lambda: _refuse_existing(directory, is_new and not args.overwrite))
-        return train(config, directory, device, checkpoint, is_new, group)
+        return train(config, directory, device, checkpoint, is_new, group, initial)
 
 
 def train(
@@ -104,12 +135,13 @@ def train(
     checkpoint: Checkpoint | None = None,
     is_new: bool = True,
     group: Group | None = None,
+    initial: InitialWeights | None = None,
 ) -> int:
     """Train ``config`` in ``directory``, from ``checkpoint`` on where there is one.
 
     ``is_new``: the directory is not the one that the checkpoint was written in; an earlier run in
-    it is removed. Every rank of ``group`` calls it; only rank 0 writes and prints. Returns the exit
-    code.
+    it is removed. ``initial``: the weights that a new run begins with. Every rank of ``group``
+    calls it; only rank 0 writes and prints. Returns the exit code.
     """
     group = group or Group()
     console = Console(quiet=not is_main())
@@ -135,6 +167,10 @@ def train(
         highlight=False,
         soft_wrap=True,
     )
+    identity = fingerprint(config, train_scenes.label_map)
+    if initial is not None:
+        lines = everywhere(lambda: initial.load(model, identity))
+        console.print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True)
     if rank() > 0:  # equal weights, but other draws from here on
         seed_rank(config.train.seed)
     start = 0 if checkpoint is None else checkpoint.step
@@ -150,13 +186,19 @@ def train(
 
     # All that can be refused is refused before anything in the run directory changes.
     trainer = everywhere(prepare)
+    changes: list[str] = []
     if checkpoint is not None:
+        earlier = Fingerprint.of(checkpoint)
+        earlier.check(identity, "the checkpoint")
         everywhere(lambda: trainer.restore(checkpoint))
+        changes = earlier.changes(identity)
     labels = pack_label_map(train_scenes.label_map)
     everywhere(lambda: _open_directory(directory, text, labels, checkpoint, is_new))
     with log:
         if checkpoint is not None:
             log.message(f"going on after step {start} of {directory.path}")
+            for change in changes:
+                log.message(f"changed: {change}")
         result = trainer.run()
         if result.completed:
             log.message(f"done after {result.step} steps; run directory: {directory.path}")
@@ -166,6 +208,20 @@ def train(
                 f"go on with: --resume {directory.path}"
             )
     return 0
+
+
+def _renamed(pairs: Sequence[str] | None) -> dict[str, str] | None:
+    """``["couch=sofa"]`` as a mapping; None stays None."""
+    if pairs is None:
+        return None
+    split = [pair.partition("=") for pair in pairs]
+    for name, equals, stored in split:
+        if not (name and equals and stored):
+            raise ValueError(
+                f"--match-classes {name}{equals}{stored}: expected CLASS=STORED, the name of a "
+                "class now and that in the checkpoint"
+            )
+    return {name.strip(): stored.strip() for name, _, stored in split}
 
 
 def _start_logging() -> None:

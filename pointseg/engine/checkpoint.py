@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ import numpy as np
 import torch
 
 from pointseg.data.labels import LabelMap
+from pointseg.engine.sealed_file import Damaged, load_sealed, sealed_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1: torch files; 2: sealed, with a fingerprint and the name of the best metric."""
+_SEALED_SINCE = 2
 LAST_NAME = "last.pt"
 BEST_NAME = "best.pt"
 CHECKPOINT_DIR = "checkpoints"
@@ -52,84 +55,68 @@ class Checkpoint:
     evaluated_step: int = 0
     """The last step after which the model was evaluated."""
     best_metric: float | None = None
-    """The best validation mIoU so far."""
+    """The best value so far of what ``best_metric_name`` names."""
+    best_metric_name: str = "mean_iou"
     metrics: dict[str, float] = field(default_factory=dict)
     """The last validation metrics."""
     versions: dict[str, str] = field(default_factory=dict)
+    """Of Python and the packages that wrote it."""
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+    """What weights depend on, see `pointseg.engine.fingerprint`."""
     format_version: int = FORMAT_VERSION
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write ``path`` atomically: to a file beside it, flushed to disk, then renamed over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as stream:
-            torch.save(_shallow_dict(checkpoint), stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_directory(path.parent)
+    """Write ``path`` atomically: to a file beside it, flushed to disk, then renamed over it.
+
+    NotSaved, an OSError, names the file, its size and the free space; nothing is left behind then.
+    """
+    with written_checkpoint(checkpoint, path):
+        pass
+
+
+@contextmanager
+def written_checkpoint(checkpoint: Checkpoint, path: Path) -> Iterator[Path]:
+    """As `save_checkpoint`; the block is given the new file, which is on disk by then and has not
+    yet taken the name ``path``.
+    """
+    # dataclasses.asdict would copy every tensor.
+    content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
+    with sealed_file(content, path, checkpoint.step) as temporary:
+        yield temporary
 
 
 def load_checkpoint(path: Path, map_location: str | torch.device = "cpu") -> Checkpoint:
-    """Read a checkpoint; ValueError names the file where it is damaged, foreign, or of a newer
+    """Read a checkpoint of this format or an older one.
+
+    ValueError names the file where it is damaged, be it by a single bit, foreign, or of a newer
     format.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
     try:
-        raw = torch.load(path, map_location=map_location, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        with open(path, "rb") as stream:
+            raw, is_sealed = load_sealed(stream, map_location)
+    except Damaged as error:
         raise ValueError(
-            f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); "
-            f"another one of the run may be beside it ({LAST_NAME}, {BEST_NAME})"
+            f"{path}: not a readable checkpoint ({error}); "
+            f"another one of the run may be beside it ({LAST_NAME}, {BEST_NAME}, step_*.pt)"
         ) from error
     if not isinstance(raw, dict) or "format_version" not in raw:
         raise ValueError(f"{path}: not a checkpoint of pointseg (it has no format version)")
-    if raw["format_version"] != FORMAT_VERSION:
+    version = raw["format_version"]
+    if version not in range(1, FORMAT_VERSION + 1):
         raise ValueError(
-            f"{path}: checkpoint format {raw['format_version']}, this version reads "
-            f"{FORMAT_VERSION}: use the version of pointseg that wrote it"
+            f"{path}: checkpoint format {version}, this version reads 1 to {FORMAT_VERSION}: "
+            "use the version of pointseg that wrote it"
         )
+    if version >= _SEALED_SINCE and not is_sealed:
+        raise ValueError(f"{path}: not a readable checkpoint (its seal is cut off)")
     known = {f.name for f in fields(Checkpoint)}
     missing = {"model", "config", "label_map", "in_channels"} - raw.keys()
     if missing:
         raise ValueError(f"{path}: checkpoint without {', '.join(sorted(missing))}")
     return Checkpoint(**{key: value for key, value in raw.items() if key in known})
-
-
-def find_checkpoint(path: Path, prefer: str = LAST_NAME) -> Path:
-    """The checkpoint that ``path`` means: itself if a file, or of a run directory ``prefer`` or
-    else the other one.
-    """
-    if path.is_file():
-        return path
-    other = BEST_NAME if prefer == LAST_NAME else LAST_NAME
-    candidates = [path / CHECKPOINT_DIR / name for name in (prefer, other)]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    if path.is_dir():
-        raise FileNotFoundError(
-            f"{path}: no checkpoint in this run (looked for {CHECKPOINT_DIR}/{prefer})"
-        )
-    raise FileNotFoundError(f"{path}: no such run directory or checkpoint")
-
-
-def _shallow_dict(checkpoint: Checkpoint) -> dict[str, Any]:
-    # dataclasses.asdict would copy every tensor.
-    return {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def pack_label_map(label_map: LabelMap) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pointseg.engine.row_file import RowFile
 from pointseg.engine.run_directory import RunDirectory
 
 
@@ -22,7 +23,8 @@ class RunLog:
     A row of ``metrics.jsonl`` is ``{"step", "kind": "train" | "validation", ...}``; nan and
     infinity become null. Where the model can warn, ``"warnings"`` lists the keys of what it warns
     of at that step. On a terminal a progress bar shows the last row with throughput and time
-    left; elsewhere every logged step is a line.
+    left; elsewhere every logged step is a line. On a full disk rows wait until there is room;
+    TensorBoard's log ends there.
     """
 
     def __init__(
@@ -39,13 +41,14 @@ class RunLog:
         self._start_step = start_step
         self._tensorboard_wanted = tensorboard
         self._tensorboard: Any = None
+        self._rows_wait = False
         self._progress: Progress | None = None
         self._task: Any = None
         self._last_time_s = 0.0
         self._last_step = start_step
 
     def __enter__(self) -> RunLog:
-        self._metrics = open(self.run.metrics, "a", encoding="utf-8")
+        self._metrics = RowFile(self.run.metrics)
         self._tensorboard = self._open_tensorboard() if self._tensorboard_wanted else None
         if self.console.is_terminal:
             self._progress = Progress(
@@ -72,8 +75,16 @@ class RunLog:
         if self._progress is not None:
             self._progress.stop()
         if self._tensorboard is not None:
-            self._tensorboard.close()
-        self._metrics.close()
+            try:
+                self._tensorboard.close()
+            except OSError as failure:
+                self._end_tensorboard(failure)
+        problem = self._metrics.close()
+        if problem is not None:
+            self.message(
+                f"warning: the last {self._metrics.num_waiting} bytes of {self._metrics.path} "
+                f"could not be written ({problem.strerror})"
+            )
 
     def message(self, text: str) -> None:
         """A line for the reader."""
@@ -136,8 +147,7 @@ class RunLog:
             self.message(
                 f"step {step:>{len(str(self.num_steps))}}/{self.num_steps}  warning: {text}"
             )
-            if self._tensorboard is not None:
-                self._tensorboard.add_text(f"warnings/{key}", text, step)
+            self._add("text", f"warnings/{key}", text, step)
 
     def _write(
         self,
@@ -150,13 +160,33 @@ class RunLog:
         row |= {k: v if math.isfinite(v) else None for k, v in values.items()}
         if warnings is not None:
             row["warnings"] = sorted(warnings)
-        self._metrics.write(json.dumps(row) + "\n")
-        self._metrics.flush()
-        if self._tensorboard is not None:
-            for name, value in values.items():
-                self._tensorboard.add_scalar(f"{kind}/{name}", value, step)
-            if warnings is not None:
-                self._tensorboard.add_scalar(f"{kind}/warnings", len(row["warnings"]), step)
+        self._append(json.dumps(row))
+        for name, value in values.items():
+            self._add("scalar", f"{kind}/{name}", value, step)
+        if warnings is not None:
+            self._add("scalar", f"{kind}/warnings", len(row["warnings"]), step)
+
+    def _append(self, line: str) -> None:
+        problem = self._metrics.append(line)
+        if problem is not None and not self._rows_wait:
+            self.message(
+                f"warning: {self._metrics.path} cannot be written ({problem.strerror}): its rows "
+                "wait until it can"
+            )
+        self._rows_wait = problem is not None
+
+    def _add(self, what: str, name: str, value: Any, step: int) -> None:
+        """Add a "scalar" or a "text" to TensorBoard's log, where there is one."""
+        if self._tensorboard is None:
+            return
+        try:
+            getattr(self._tensorboard, f"add_{what}")(name, value, step)
+        except OSError as problem:
+            self._end_tensorboard(problem)
+
+    def _end_tensorboard(self, problem: OSError) -> None:
+        self._tensorboard = None
+        self.message(f"warning: TensorBoard's log ends here: {problem}")
 
     def _open_tensorboard(self) -> Any:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from pointseg.engine.checkpoint import CHECKPOINT_DIR
+from pointseg.files import remove_unfinished, written_whole
 
 CONFIG_FILE = "config.yaml"
 RUN_FILE = "run.json"
@@ -82,32 +82,49 @@ class RunDirectory:
         evaluated_step: int,
     ) -> None:
         """Go on with the run here from a checkpoint: metrics written after it are dropped, as they
-        will come again.
+        will come again, and so is what a killed process left half-written.
         """
+        facts = self._read_facts()
+        for name in _OWN_FILES:
+            remove_unfinished(self.path, name)
+        remove_unfinished(self.checkpoints, "*.pt")
         self._describe(config_text, label_map)
-        run_file = self.path / RUN_FILE
-        facts = json.loads(run_file.read_text(encoding="utf-8")) if run_file.exists() else {}
         starts = facts.setdefault("resumed", [])
         starts.append({"step": step, **describe_start(command)})
         self._write_json(RUN_FILE, facts)
         if self.metrics.exists():
+            # Bytes that are no text are the end of a file that a power failure cut off.
+            text = self.metrics.read_text(encoding="utf-8", errors="replace")
             kept = [
-                line
-                for line in self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+                f"{line}\n"
+                for line in text.splitlines()
                 if _belongs_before(line, step, evaluated_step)
             ]
-            temporary = self.metrics.with_suffix(".tmp")
-            temporary.write_text("".join(kept), encoding="utf-8")
-            os.replace(temporary, self.metrics)
+            self._write(METRICS_FILE, "".join(kept))
 
     def _describe(self, config_text: str, label_map: dict[str, Any]) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / CONFIG_FILE).write_text(config_text, encoding="utf-8")
+        self._write(CONFIG_FILE, config_text)
         self._write_json(LABELS_FILE, label_map)
 
+    def _read_facts(self) -> dict[str, Any]:
+        path = self.path / RUN_FILE
+        if not path.exists():
+            return {}
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: damaged ({error}); remove it to go on without what it says about "
+                "earlier starts"
+            ) from error
+        return dict(facts)
+
     def _write_json(self, name: str, value: dict[str, Any]) -> None:
-        text = json.dumps(value, indent=2) + "\n"
-        (self.path / name).write_text(text, encoding="utf-8")
+        self._write(name, json.dumps(value, indent=2) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        with written_whole(self.path / name, overwrite=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def default_run_path(root: str, name: str, now: datetime | None = None) -> Path:

@@ -29,13 +29,11 @@ from pointseg.distributed import (
     rank,
     reduce_gradients,
 )
-from pointseg.engine.checkpoint import (
-    BEST_NAME,
-    LAST_NAME,
-    Checkpoint,
-    save_checkpoint,
-)
+from pointseg.engine.best_metric import is_better
+from pointseg.engine.checkpoint import LAST_NAME, Checkpoint
+from pointseg.engine.checkpoint_folder import CheckpointFolder
 from pointseg.engine.distillation import Distillation
+from pointseg.engine.failed_saves import FailedSaves
 from pointseg.engine.freezing import Freezing
 from pointseg.engine.interrupt import Interrupted, StopRequest
 from pointseg.engine.logging import RunLog
@@ -49,6 +47,7 @@ from pointseg.engine.random_state import (
     set_random_state,
 )
 from pointseg.engine.schedules import ScheduleConfig, learning_rate_factor
+from pointseg.engine.sealed_file import NotSaved
 from pointseg.engine.shared_state import average_norms, check_same_weights
 from pointseg.engine.skipped import (
     Outcome,
@@ -99,6 +98,16 @@ class TrainConfig:
     """Steps between evaluations; 0: only after the last step."""
     save_every: int = 500
     """Steps between checkpoints; 0: only after the last step."""
+    keep_checkpoints: int = 1
+    """Earlier checkpoints that are kept beside the last and the best one; the oldest go first."""
+    keep_every: int = 0
+    """Checkpoints of every multiple of this many steps are kept for ever; 0: none. A multiple of
+    save_every.
+    """
+    max_failed_saves: int = 3
+    """Saves in a row that fail, on a full disk say, after which the run ends with an error."""
+    best_metric: str = "mean_iou"
+    """What the best checkpoint is the best in: mean_iou, accuracy, mean_accuracy or iou_<class>."""
     log_every: int = 10
     """Steps between logged rows."""
     freeze: tuple[str, ...] = ()
@@ -124,12 +133,20 @@ class TrainConfig:
     """Whether a TensorBoard log is written beside metrics.jsonl."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate", "log_every"):
+        for name in ("steps", "batch_size", "accumulate", "log_every", "max_failed_saves"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("evaluate_every", "save_every", "freeze_until", "seed", "max_skipped_steps"):
+        for name in (
+            *("evaluate_every", "save_every", "keep_checkpoints", "keep_every"),
+            *("freeze_until", "seed", "max_skipped_steps"),
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.keep_every and (not self.save_every or self.keep_every % self.save_every):
+            raise ValueError(
+                f"keep_every must be a multiple of save_every ({self.save_every}), got "
+                f"{self.keep_every}"
+            )
         if self.clip_norm < 0:
             raise ValueError(f"clip_norm must not be negative, got {self.clip_norm}")
         if not self.timeout_s > 0:
@@ -160,6 +177,7 @@ class TrainResult:
     report: SegReport | None
     """The last evaluation of this call."""
     best_metric: float | None
+    """The best value of ``train.best_metric`` in the whole run, of a model that could be saved."""
 
 
 class Trainer:
@@ -220,6 +238,9 @@ class Trainer:
         self.log = log
         self.device = device
         self.group = group or Group()
+        self.checkpoints = CheckpointFolder(
+            log.run.checkpoints, config.keep_checkpoints, config.keep_every
+        )
 
         self.step = 0
         self.position = 0  # scenes taken from the stream, by all ranks
@@ -235,6 +256,7 @@ class Trainer:
         )
         self._saved_step: int | None = None
         self._measured_epoch = -1  # that the peak of the memory is of
+        self._failed_saves = FailedSaves(config.max_failed_saves)
         self._warned: frozenset[str] = frozenset()
         self._unlogged_scenes = 0
         self._unlogged_voxels = 0
@@ -264,8 +286,8 @@ class Trainer:
                     continue
                 self._log_step(numbers)
                 if self.config.save_every and self.step % self.config.save_every == 0:
-                    self.save(LAST_NAME)
-            self.save(LAST_NAME)
+                    self.save()
+            self.save(is_final=True)
         completed = self.step >= self.config.steps and not self._evaluation_is_due()
         return TrainResult(self.step, completed, signal_name, self.report, self.best_metric)
 
@@ -510,7 +532,7 @@ class Trainer:
 
     def _evaluate(self, stop: StopRequest) -> None:
         assert self.val_batches is not None
-        self.save(LAST_NAME)  # an evaluation that fails costs no training
+        self.save()  # an evaluation that fails costs no training
         model = self.model if self.average is None else self.average.module
         batches = _until_stopped(self.val_batches, stop)
         with preserved_random_state(), autocast(self.config.precision, self.device):
@@ -531,11 +553,17 @@ class Trainer:
         }
         row = {**self.metrics, **report.scores.further, **per_class}
         self.log.validation_row(self.step, row, report.headline)
-        if self.best_metric is None or report.mean_iou > self.best_metric:
-            self.best_metric = float(report.mean_iou)
-            self.save(BEST_NAME)
-        self.save(LAST_NAME)
+        self._save_evaluated(float(row[self.config.best_metric]))
         self.log.restart_clock()
+
+    def _save_evaluated(self, metric: float) -> None:
+        """Save the state, as the best one if it is; one that cannot be saved does not count."""
+        best = self.best_metric
+        is_best = is_better(metric, best)
+        if is_best:
+            self.best_metric = metric
+        if not self.save(is_best) and is_best:
+            self.best_metric = best
 
     def checkpoint(self) -> Checkpoint:
         """The state of the run after the last whole step; all ranks call it."""
@@ -556,21 +584,39 @@ class Trainer:
             skipped_in_a_row=self.skipped_in_a_row,
             evaluated_step=self.evaluated_step,
             best_metric=self.best_metric,
+            best_metric_name=self.config.best_metric,
             metrics={name: float(value) for name, value in self.metrics.items()},
         )
 
-    def save(self, name: str) -> None:
-        """Write the state into the run directory, on rank 0, unless training has diverged."""
+    def save(self, is_best: bool = False, is_final: bool = False) -> bool:
+        """Write the state into the run directory, on rank 0, unless training has diverged.
+
+        Where it cannot be written, the run goes on with a warning and tries again at the next
+        save; False then. Raises NotSaved after too many failures in a row, and where there is no
+        next save.
+        """
         self._divergence.check()
         checkpoint = self.checkpoint()
 
-        def write() -> None:
-            if is_main():
-                save_checkpoint(checkpoint, self.log.run.checkpoints / name)
+        def write() -> str:
+            if not is_main():
+                return ""
+            try:
+                self.checkpoints.save(checkpoint, is_best)
+            except NotSaved as error:
+                if is_final:
+                    raise
+                return self._failed_saves.add(self.step, error)
+            self._failed_saves.clear()
+            return ""
 
-        everywhere(write)
-        if name == LAST_NAME:
-            self._saved_step = self.step
+        warning = gather_objects(everywhere(write))[0]
+        if warning:
+            if is_main():
+                self.log.warn(self.step, {"save": warning})
+            return False
+        self._saved_step = self.step
+        return True
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to the state of a checkpoint; what follows is what followed it then, bit for bit
@@ -594,7 +640,8 @@ class Trainer:
         self.step = checkpoint.step
         self.position = checkpoint.epoch * num_scenes + checkpoint.index_in_epoch
         self.evaluated_step = checkpoint.evaluated_step
-        self.best_metric = checkpoint.best_metric
+        is_same_metric = checkpoint.best_metric_name == self.config.best_metric
+        self.best_metric = checkpoint.best_metric if is_same_metric else None
         self.metrics = dict(checkpoint.metrics)
         self.skipped_steps = checkpoint.skipped_steps
         self.skipped_in_a_row = checkpoint.skipped_in_a_row

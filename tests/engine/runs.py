@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from pointseg.engine.checkpoint import find_checkpoint, load_checkpoint
+from pointseg.engine.checkpoint import load_checkpoint
+from pointseg.engine.checkpoint_folder import find_checkpoint
 
 CONFIG = """
 name: tiny

@@ -15,12 +15,12 @@ from pointseg.data import SCANNET20
 from pointseg.engine import checkpoint as module
 from pointseg.engine.checkpoint import (
     Checkpoint,
-    find_checkpoint,
     load_checkpoint,
     pack_label_map,
     save_checkpoint,
     unpack_label_map,
 )
+from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.random_state import (
     get_random_state,
     preserved_random_state,

@@ -17,7 +17,8 @@ from torch import nn
 from pointseg.cli.train import main
 from pointseg.config import ConfigError
 from pointseg.data import SCANNET20, collate
-from pointseg.engine.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from pointseg.engine.checkpoint import load_checkpoint, save_checkpoint
+from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.distillation import (
     Distillation,
     DistillationConfig,

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from pointseg.config import ConfigError
-from pointseg.engine.checkpoint import find_checkpoint, load_checkpoint
+from pointseg.engine.checkpoint import load_checkpoint
+from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.freezing import Freezing
 from pointseg.engine.optimizers import OptimizerConfig, build_optimizer
 from pointseg.engine.trainer import TrainConfig

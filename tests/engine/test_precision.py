@@ -12,7 +12,8 @@ import torch
 
 from pointseg.cli import evaluate, export_preds
 from pointseg.cli.train import main
-from pointseg.engine.checkpoint import find_checkpoint, load_checkpoint
+from pointseg.engine.checkpoint import load_checkpoint
+from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.precision import autocast, new_scaler
 from pointseg.models.minkunet import MinkUNet
 from tests.engine.runs import assert_same_run, metrics

@@ -15,7 +15,8 @@ from torch import nn
 
 from pointseg import models
 from pointseg.cli.train import main
-from pointseg.engine.checkpoint import find_checkpoint, load_checkpoint
+from pointseg.engine.checkpoint import load_checkpoint
+from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.interrupt import StopRequest
 from pointseg.engine.logging import RunLog
 from pointseg.evaluation import voting

@@ -13,7 +13,8 @@ from pointseg import experiment
 from pointseg.cli.train import main
 from pointseg.config import ConfigError
 from pointseg.data import SCANNET20
-from pointseg.engine.checkpoint import find_checkpoint, load_checkpoint
+from pointseg.engine.checkpoint import load_checkpoint
+from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.logging import RunLog
 from pointseg.engine.run_directory import RunDirectory, default_run_path
 from pointseg.experiment import load_config, load_trained
