@@ -132,3 +132,53 @@ def test_interrupt_has_its_exit_code(
     monkeypatch.setattr(info, "run", interrupted)
     assert cli.main(["info"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    import torch
+
+    from pointseg.engine.checkpoint import Checkpoint, save_checkpoint
+
+    path = tmp_path / "run" / "checkpoints" / "last.pt"
+    data = {"features": ["color"], "voxel_size_m": 0.05}
+    model = {"name": "minkunet", "stem_kernel": 3}
+    stored = Checkpoint(
+        model={"weight": torch.zeros(2, 3), "count": torch.tensor(1)},
+        config={"name": "rooms", "data": data, "model": model, "train": {"steps": 20}},
+        label_map={"name": "two", "names": ["wall", "chair"]},
+        in_channels=3,
+        step=12,
+        optimizer={"state": {0: {"exp_avg": torch.zeros(2, 3)}}, "param_groups": [{"lr": 0.1}]},
+        best_metric=0.5,
+        metrics={"mean_iou": 0.5},
+        versions={"pointseg": "1.2.3"},
+    )
+    save_checkpoint(stored, path)
+    return path
+
+
+def test_info_describes_a_checkpoint(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info", str(checkpoint.parents[1])]) == 0  # the run stands for it
+    lines = capsys.readouterr().out.splitlines()
+    facts = dict(line.split("  ", 1) for line in lines)
+    told = {name: value.strip() for name, value in facts.items()}
+    assert told["checkpoint"] == str(checkpoint)
+    assert told["format"] == "2, written by pointseg 1.2.3"
+    assert told["step"] == "12 of 20" and told["best"] == "mean_iou 0.5000"
+    assert told["metrics"] == "mean_iou 0.5" and told["classes"] == "wall, chair"
+    assert told["weights"] == "2 tensors, 7 numbers, 32 bytes"
+    assert told["optimizer"] == "1 tensors, 6 numbers, 24 bytes"
+    assert told["evaluated at step"] == "none" and "moving average" not in told
+
+
+def test_info_of_a_checkpoint_as_json(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info", str(checkpoint), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["classes"] == ["wall", "chair"] and facts["model options"] == {"stem_kernel": 3}
+
+
+def test_info_of_a_damaged_checkpoint(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
+    assert cli.main(["info", str(checkpoint)]) == 2
+    assert "not a readable checkpoint" in capsys.readouterr().err

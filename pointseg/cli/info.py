@@ -1,4 +1,4 @@
-"""Show versions, the compiled libraries, the instruction set, threads and GPUs."""
+"""Show versions, libraries, instruction set, threads and GPUs, or what a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import platform
 from collections.abc import Sequence
 from importlib import metadata, util
+from pathlib import Path
+from typing import Any
 
 import pointseg
 from pointseg import _native
@@ -18,17 +20,24 @@ PACKAGES = ("torch", "numpy", "plyfile", "plotly", "open3d", "rich", "scikit-lea
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="checkpoint, or run directory (its last checkpoint), to describe instead",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    facts = collect()
+    facts = collect() if args.checkpoint is None else describe(args.checkpoint)
     if args.json:
         print(json.dumps(facts, indent=2))
         return 0
     width = max(len(name) for name in facts)
     for name, value in facts.items():
-        print(f"{name:{width}}  {value}")
+        print(f"{name:{width}}  {_text(value)}")
     return 0
 
 
@@ -49,6 +58,23 @@ def collect() -> dict[str, str]:
     if foreign:
         facts["warning"] = f"another package named pointseg is installed: {', '.join(foreign)}"
     return facts
+
+
+def describe(checkpoint: Path) -> dict[str, Any]:
+    """Return what a checkpoint says about itself, in the order it is shown."""
+    from pointseg.cli._checkpoint_facts import checkpoint_facts
+
+    return checkpoint_facts(checkpoint)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(item)}" for name, item in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "none" if value is None else str(value)
 
 
 def _version(distribution: str) -> str:

@@ -2,8 +2,8 @@
 
 torch.save writes a zip archive, and torch.load does not look at its checksums: a flipped bit in
 a weight goes unnoticed. So the archive's comment, which every reader of zip files skips, holds a
-seal: a line of JSON with the SHA-256 of all bytes before it and the step of the run. The file
-stays one that torch.load takes as it is.
+seal: a line of JSON with the step of the run and the SHA-256 of that and of all bytes before. The
+file stays one that torch.load takes as it is.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Seal:
 
     step: int
     sha256: str
-    """Of all bytes before the length of the archive's comment, and of a length of 0."""
+    """Of all bytes before the length of the archive's comment, a length of 0 and the step's digits.
+    """
     size: int
     """Bytes that come before the length of the comment."""
 
@@ -65,7 +66,7 @@ def sealed_file(value: Any, path: Path, step: int) -> Iterator[Path]:
                 size = writer.size
                 if writer.error is not None:
                     raise writer.error
-                _append_seal(stream, writer.sha256.hexdigest(), step)
+                _append_seal(stream, writer.sha256, step)
                 stream.flush()
                 os.fsync(stream.fileno())
             yield temporary
@@ -116,7 +117,7 @@ def check_seal(stream: BinaryIO) -> bool:
             break
         sha256.update(chunk)
         left -= len(chunk)
-    sha256.update(b"\0\0")
+    sha256.update(b"\0\0" + str(seal.step).encode())
     if sha256.hexdigest() != seal.sha256:
         raise Damaged("its bytes are not those that were written: the SHA-256 differs")
     return True
@@ -184,9 +185,10 @@ class _Writer:
         """Asked for by torch at its end; the file is flushed once the seal is in it."""
 
 
-def _append_seal(stream: BinaryIO, sha256: str, step: int) -> None:
-    comment = json.dumps({"format": "pointseg checkpoint", "step": step, "sha256": sha256})
-    encoded = comment.encode()
+def _append_seal(stream: BinaryIO, sha256: hashlib._Hash, step: int) -> None:
+    sha256.update(str(step).encode())
+    facts = {"step": step, "sha256": sha256.hexdigest()}
+    encoded = json.dumps(facts, separators=(",", ":")).encode()
     stream.seek(-2, os.SEEK_END)  # the length of the comment, 0 until now
     stream.write(len(encoded).to_bytes(2, "little") + encoded)
 

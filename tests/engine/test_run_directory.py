@@ -104,8 +104,12 @@ def test_load_trained(tiny_config, tmp_path):
     checkpoint = load_checkpoint(find_checkpoint(run, prefer="best.pt"))
     for name, value in trained.model.state_dict().items():
         assert torch.equal(value, checkpoint.average[name])
-    with pytest.raises(ConfigError, match="4 channels|trained on 4"):
+    with pytest.raises(ValueError, match=r"color, height \(4 channels\) in the checkpoint, color"):
         load_trained(run, ["data.features=[color]"])
+    with pytest.raises(
+        ValueError, match=r"another task:\n  features: color, height .*, height, color"
+    ):
+        load_trained(run, ["data.features=[height, color]"])
     with pytest.raises(ConfigError, match="did you mean 'data.voxel_size_m'"):
         load_trained(run, ["data.voxel_size=1"])
 
