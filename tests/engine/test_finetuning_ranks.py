@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
+from pointseg.cli.train import main
 from pointseg.engine.checkpoint import load_checkpoint
 from pointseg.engine.checkpoint_folder import find_checkpoint
 from tests.engine.runs import metrics
-from tests.engine.test_resume import TOOL, train
-
-LIMIT_S = 300.0  # far beyond what it takes: for a hang
+from tests.engine.test_resume import train
+from tests.helpers.ranks import on_ranks
 
 OPTIONS = (
     *("train.steps=3", "train.accumulate=1", "train.evaluate_every=0", "optimizer.lr=1e-3"),
@@ -23,25 +19,13 @@ OPTIONS = (
 )
 
 
-def on_two_ranks(*arguments: object) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    checkout = str(TOOL.parents[1])
-    done = subprocess.run(
-        [*command, str(TOOL), *map(str, arguments), "--device", "cpu"],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": checkout},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_two_ranks_do_what_one_does(tiny_config, tmp_path):
     teacher, one, two = (tmp_path / name for name in ("teacher", "one", "two"))
     train("--config", tiny_config, "--set", "train.steps=1", "--output", teacher)
     sets = [w for o in (*OPTIONS, f"distillation.teacher={teacher}") for w in ("--set", o)]
     train("--config", tiny_config, *sets, "--set", "train.batch_size=2", "--output", one)
-    on_two_ranks("--config", tiny_config, *sets, "--set", "train.batch_size=1", "--output", two)
+    own = ["--set", "train.batch_size=1", "--output", str(two), "--device", "cpu"]
+    assert on_ranks(main, 2, ["--config", str(tiny_config), *sets, *own]) == [0, 0]
     rows = [[row for row in metrics(run) if row["kind"] == "train"] for run in (one, two)]
     assert len(rows[0]) == 3
     for first, second in zip(*rows, strict=True):
