@@ -40,7 +40,8 @@ class InitialWeights:
         checkpoint = load_checkpoint(path)
         weights: dict[str, Any] = checkpoint.average or checkpoint.model
         then = Fingerprint.of(checkpoint)
-        told = [f"weights of {path}, after {checkpoint.step} steps"]
+        told = f"weights of {path}, after {checkpoint.step} steps"
+        matched: list[str] = []
         if self.renamed_classes is not None:
             match = match_classes(now.classes, then.classes, self.renamed_classes)
             axes = class_axes(
@@ -48,10 +49,11 @@ class InitialWeights:
             )
             weights = take_over_classes(model, weights, axes, match)
             then = dataclasses.replace(then, classes=now.classes)
-            told.append(match.headline)
+            matched.append(match.headline)
         if not self.partial:
             then.check(now, str(path))
             load_weights(model, weights, str(path))
-            return told
+            return [told, *matched]
         report = load_fitting(model, weights, str(path))
-        return [*told, report.headline, *then.conflicts(now), *report.differences()]
+        lines = [*matched, *then.conflicts(now), *report.differences()]
+        return [f"{told}: {report.headline}", *lines]

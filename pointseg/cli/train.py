@@ -190,8 +190,8 @@ def train(
     if checkpoint is not None:
         earlier = Fingerprint.of(checkpoint)
         earlier.check(identity, "the checkpoint")
-        everywhere(lambda: trainer.restore(checkpoint))
         changes = earlier.changes(identity)
+        everywhere(lambda: trainer.restore(checkpoint))
     labels = pack_label_map(train_scenes.label_map)
     everywhere(lambda: _open_directory(directory, text, labels, checkpoint, is_new))
     with log:

@@ -137,8 +137,8 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in (
-            *("evaluate_every", "save_every", "keep_checkpoints", "keep_every"),
-            *("freeze_until", "seed", "max_skipped_steps"),
+            *("evaluate_every", "save_every", "keep_checkpoints", "keep_every", "seed"),
+            *("max_skipped_steps", "freeze_until"),
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -237,10 +237,10 @@ class Trainer:
         self.origin = origin
         self.log = log
         self.device = device
-        self.group = group or Group()
         self.checkpoints = CheckpointFolder(
             log.run.checkpoints, config.keep_checkpoints, config.keep_every
         )
+        self.group = group or Group()
 
         self.step = 0
         self.position = 0  # scenes taken from the stream, by all ranks
@@ -598,25 +598,22 @@ class Trainer:
         self._divergence.check()
         checkpoint = self.checkpoint()
 
-        def write() -> str:
-            if not is_main():
-                return ""
-            try:
-                self.checkpoints.save(checkpoint, is_best)
-            except NotSaved as error:
-                if is_final:
-                    raise
-                return self._failed_saves.add(self.step, error)
-            self._failed_saves.clear()
-            return ""
-
-        warning = gather_objects(everywhere(write))[0]
-        if warning:
+        def write() -> bool:
             if is_main():
-                self.log.warn(self.step, {"save": warning})
-            return False
-        self._saved_step = self.step
-        return True
+                try:
+                    self.checkpoints.save(checkpoint, is_best)
+                except NotSaved as error:
+                    if is_final:
+                        raise
+                    self.log.warn(self.step, {"save": self._failed_saves.add(self.step, error)})
+                    return False
+            return True
+
+        is_saved = gather_objects(everywhere(write))[0]
+        if is_saved:
+            self._failed_saves.clear()
+            self._saved_step = self.step
+        return is_saved
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to the state of a checkpoint; what follows is what followed it then, bit for bit
