@@ -35,11 +35,13 @@ from pointseg.engine.checkpoint import (
     unpack_label_map,
 )
 from pointseg.engine.checkpoint_folder import find_checkpoint
+from pointseg.engine.distillation import Distillation
 from pointseg.engine.fingerprint import Fingerprint
+from pointseg.engine.freezing import Freezing
 from pointseg.engine.loaders import evaluation_loader, training_loader
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, class_weights
-from pointseg.engine.optimizers import build_optimizer
+from pointseg.engine.optimizers import build_optimizer, parameter_groups
 from pointseg.engine.precision import autocast
 from pointseg.engine.run_directory import collect_versions
 from pointseg.engine.trainer import Trainer
@@ -80,7 +82,11 @@ def check_config(config: ExperimentConfig, source: str) -> None:
         _build_transforms(config)
         section = "model"
         with torch.device("meta"):  # shapes only
-            models.build_model(config.model.name, channels, 1, **config.model.options)
+            model = models.build_model(config.model.name, channels, 1, **config.model.options)
+        section = "optimizer"
+        parameter_groups(config.optimizer, model)
+        section = "train"
+        Freezing(model, config.train.freeze)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{source}: {section}: {error}") from error
 
@@ -157,10 +163,16 @@ def build_trainer(
     log: RunLog,
     device: torch.device,
     group: Group | None = None,
+    distillation: Distillation | None = None,
 ) -> Trainer:
     """The trainer of a configuration; ``model`` and the loss are moved to ``device``, and batch
     norms made to see the voxels of all ranks of ``group`` where that is configured.
+
+    ``distillation``, of ``pointseg.teacher``, where the configuration asks for one; ValueError
+    where it is missing.
     """
+    if config.distillation is not None and distillation is None:
+        raise ValueError("distillation: missing; pointseg.teacher.build_distillation makes it")
     # Before the labels are counted for the loss, which takes its time.
     check_best_metric(config.train.best_metric, train_scenes.label_map.names)
     model = model.to(device)
@@ -189,6 +201,7 @@ def build_trainer(
         log=log,
         device=device,
         group=group,
+        distillation=distillation,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pointseg.config import ConfigError, Named
+from pointseg.engine.distillation import DistillationConfig
 from pointseg.engine.losses import LossConfig
 from pointseg.engine.optimizers import OptimizerConfig
 from pointseg.engine.schedules import ScheduleConfig
@@ -61,8 +62,17 @@ class ExperimentConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    distillation: DistillationConfig | None = None
+    """A trained model that is imitated besides the labels; null: none."""
     output_dir: str = "runs"
     """Where run directories are made."""
+
+    def __post_init__(self) -> None:
+        if self.loss.cross_entropy == self.loss.lovasz == 0 and self.distillation is None:
+            raise ValueError(
+                "loss.cross_entropy and loss.lovasz are both 0, which leaves nothing to learn "
+                "from: one of them must be above 0, or distillation name a teacher"
+            )
 
 
 def find_config(path_or_name: str | Path) -> Path:

@@ -35,6 +35,8 @@ LAYERS = {
     "engine": 9,
     "experiment_config": 10,
     "experiment": 11,
+    "initial_weights": 12,
+    "teacher": 12,
     "benchmark": 12,
     "cli": 13,
     "__main__": 14,

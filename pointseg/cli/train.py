@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from torch import nn
 
 from pointseg import config as configuration
 from pointseg.cli import run_main
@@ -34,7 +33,6 @@ from pointseg.distributed import (
     rank,
 )
 from pointseg.engine.checkpoint import (
-    BEST_NAME,
     CHECKPOINT_DIR,
     LAST_NAME,
     Checkpoint,
@@ -46,7 +44,7 @@ from pointseg.engine.fingerprint import Fingerprint
 from pointseg.engine.logging import RankLog, RunLog
 from pointseg.engine.random_state import seed_everything, seed_rank
 from pointseg.engine.run_directory import RunDirectory, default_run_path
-from pointseg.engine.weights import load_fitting, load_weights
+from pointseg.engine.trainer import Trainer
 from pointseg.experiment import (
     ExperimentConfig,
     build_dataset,
@@ -56,6 +54,8 @@ from pointseg.experiment import (
     fingerprint,
     load_config,
 )
+from pointseg.initial_weights import InitialWeights
+from pointseg.teacher import build_distillation, find_teacher
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +89,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --init-from: load the weights that fit, list the rest",
     )
+    parser.add_argument(
+        "--match-classes",
+        nargs="*",
+        metavar="CLASS=STORED",
+        help="with --init-from: of other classes, take over the rows of those with the same name, "
+        "or with the given ones, such as couch=sofa; the rest of the head begins anew",
+    )
     add_device_argument(parser)
 
 
@@ -99,6 +106,11 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--init-from begins a new run: give --config with it, not --resume")
     if args.partial and args.init_from is None:
         raise ValueError("--partial says how --init-from loads: give both")
+    if args.match_classes is not None and args.init_from is None:
+        raise ValueError("--match-classes says how --init-from loads: give both")
+    initial = None
+    if args.init_from is not None:
+        initial = InitialWeights(args.init_from, args.partial, _renamed(args.match_classes))
     if args.resume is not None:
         path = find_checkpoint(args.resume)
         checkpoint = load_checkpoint(path)
@@ -113,9 +125,7 @@ def run(args: argparse.Namespace) -> int:
         _start_logging()
         directory = gather_objects(directory)[0]  # its name may be the time on rank 0
         everywhere(lambda: _refuse_existing(directory, is_new and not args.overwrite))
-        return train(
-            config, directory, device, checkpoint, is_new, group, args.init_from, args.partial
-        )
+        return train(config, directory, device, checkpoint, is_new, group, initial)
 
 
 def train(
@@ -125,18 +135,17 @@ def train(
     checkpoint: Checkpoint | None = None,
     is_new: bool = True,
     group: Group | None = None,
-    init_from: Path | None = None,
-    partial: bool = False,
+    initial: InitialWeights | None = None,
 ) -> int:
     """Train ``config`` in ``directory``, from ``checkpoint`` on where there is one.
 
     ``is_new``: the directory is not the one that the checkpoint was written in; an earlier run in
-    it is removed. ``init_from``: the checkpoint or run whose weights a new run begins with, all
-    of them or, if ``partial``, those that fit. Every rank of ``group`` calls it; only rank 0 writes
-    and prints. Returns the exit code.
+    it is removed. ``initial``: the weights that a new run begins with. Every rank of ``group``
+    calls it; only rank 0 writes and prints. Returns the exit code.
     """
     group = group or Group()
     console = Console(quiet=not is_main())
+    config, teacher = find_teacher(config)
     text = configuration.dump(config)
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -159,8 +168,8 @@ def train(
         soft_wrap=True,
     )
     identity = fingerprint(config, train_scenes.label_map)
-    if init_from is not None:
-        lines = everywhere(lambda: initialise(model, init_from, identity, partial))
+    if initial is not None:
+        lines = everywhere(lambda: initial.load(model, identity))
         console.print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True)
     if rank() > 0:  # equal weights, but other draws from here on
         seed_rank(config.train.seed)
@@ -168,10 +177,15 @@ def train(
     log: RunLog = RankLog(directory, config.train.steps, rank())
     if is_main():
         log = RunLog(directory, config.train.steps, start, config.train.tensorboard, console)
+
+    def prepare() -> Trainer:
+        distillation = build_distillation(config, teacher, train_scenes.label_map, device)
+        return build_trainer(
+            config, model, train_scenes, val_scenes, log, device, group, distillation
+        )
+
     # All that can be refused is refused before anything in the run directory changes.
-    trainer = everywhere(
-        lambda: build_trainer(config, model, train_scenes, val_scenes, log, device, group)
-    )
+    trainer = everywhere(prepare)
     changes: list[str] = []
     if checkpoint is not None:
         earlier = Fingerprint.of(checkpoint)
@@ -196,23 +210,18 @@ def train(
     return 0
 
 
-def initialise(model: nn.Module, source: Path, now: Fingerprint, partial: bool) -> list[str]:
-    """Load the weights of a checkpoint, or of a run's best one, and say what was loaded.
-
-    ``partial`` loads what fits; otherwise ValueError lists what does not fit the model, or the task
-    ``now``.
-    """
-    path = find_checkpoint(source.expanduser(), prefer=BEST_NAME)
-    checkpoint = load_checkpoint(path)
-    weights = checkpoint.average or checkpoint.model
-    then = Fingerprint.of(checkpoint)
-    told = f"weights of {path}, after {checkpoint.step} steps"
-    if not partial:
-        then.check(now, str(path))
-        load_weights(model, weights, str(path))
-        return [told]
-    report = load_fitting(model, weights, str(path))
-    return [f"{told}: {report.headline}", *then.conflicts(now), *report.differences()]
+def _renamed(pairs: Sequence[str] | None) -> dict[str, str] | None:
+    """``["couch=sofa"]`` as a mapping; None stays None."""
+    if pairs is None:
+        return None
+    split = [pair.partition("=") for pair in pairs]
+    for name, equals, stored in split:
+        if not (name and equals and stored):
+            raise ValueError(
+                f"--match-classes {name}{equals}{stored}: expected CLASS=STORED, the name of a "
+                "class now and that in the checkpoint"
+            )
+    return {name.strip(): stored.strip() for name, _, stored in split}
 
 
 def _start_logging() -> None:

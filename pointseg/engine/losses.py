@@ -21,7 +21,7 @@ from pointseg.data.labels import IGNORE_INDEX
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The terms of the loss and their factors; a factor of 0 leaves a term out."""
+    """The terms of the loss from labels and their factors; a factor of 0 leaves a term out."""
 
     cross_entropy: float = 1.0
     """Factor of the cross entropy."""
@@ -35,9 +35,9 @@ class LossConfig:
     """Weights ``frequency ** -power`` from the training labels (0: none; 0.5 is a usual choice)."""
 
     def __post_init__(self) -> None:
-        if self.cross_entropy < 0 or self.lovasz < 0 or self.cross_entropy + self.lovasz == 0:
+        if self.cross_entropy < 0 or self.lovasz < 0:
             raise ValueError(
-                "cross_entropy and lovasz are factors >= 0, at least one above 0, "
+                "cross_entropy and lovasz are factors >= 0, "
                 f"got {self.cross_entropy} and {self.lovasz}"
             )
         if not 0.0 <= self.label_smoothing < 1.0:

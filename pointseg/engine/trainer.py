@@ -32,11 +32,13 @@ from pointseg.distributed import (
 from pointseg.engine.best_metric import is_better
 from pointseg.engine.checkpoint import LAST_NAME, Checkpoint
 from pointseg.engine.checkpoint_folder import CheckpointFolder
+from pointseg.engine.distillation import Distillation
 from pointseg.engine.failed_saves import FailedSaves
+from pointseg.engine.freezing import Freezing
 from pointseg.engine.interrupt import Interrupted, StopRequest
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, check_labels
-from pointseg.engine.optimizers import set_learning_rate
+from pointseg.engine.optimizers import group_learning_rates, load_moments, set_learning_rate
 from pointseg.engine.precision import DTYPES, autocast, new_scaler
 from pointseg.engine.random_state import (
     get_random_state,
@@ -67,6 +69,8 @@ from pointseg.engine.step_numbers import (
 from pointseg.engine.weights import load_weights
 from pointseg.evaluation import MetricRule, SegReport, count_scenes, report_of
 from pointseg.machine import peak_memory_gib, restart_peak_memory
+from pointseg.nn import merge_plans
+from pointseg.sparse import GeometryPlan
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +110,10 @@ class TrainConfig:
     """What the best checkpoint is the best in: mean_iou, accuracy, mean_accuracy or iou_<class>."""
     log_every: int = 10
     """Steps between logged rows."""
+    freeze: tuple[str, ...] = ()
+    """Names of parameters that are not trained, as patterns: ``*`` any text, ``?`` a character."""
+    freeze_until: int = 0
+    """First step in which they are trained; 0: none, they stay as they are."""
     seed: int = 0
     """Seed of initial weights, scene order and augmentation."""
     max_skipped_steps: int = 10
@@ -130,7 +138,7 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in (
             *("evaluate_every", "save_every", "keep_checkpoints", "keep_every", "seed"),
-            "max_skipped_steps",
+            *("max_skipped_steps", "freeze_until"),
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -149,6 +157,13 @@ class TrainConfig:
             )
         if not 0.0 <= self.average_decay < 1.0:
             raise ValueError(f"average_decay must lie in [0, 1), got {self.average_decay}")
+        if self.freeze_until and not self.freeze:
+            raise ValueError(f"freeze_until is {self.freeze_until}, but freeze names no parameters")
+        if self.freeze_until >= self.steps:
+            raise ValueError(
+                f"freeze_until {self.freeze_until} is not before the end of the run of "
+                f"{self.steps} steps; 0 freezes for all of it"
+            )
 
 
 @dataclass(frozen=True)
@@ -191,6 +206,7 @@ class Trainer:
         log: RunLog,
         device: torch.device,
         group: Group | None = None,
+        distillation: Distillation | None = None,
     ) -> None:
         """``origin`` gives what every checkpoint of the run has in common: config, label map,
         versions.
@@ -198,17 +214,20 @@ class Trainer:
         ``train_batches(position)`` gives this rank's endless batches from the scene at ``position``
         in the training order on, for a split of ``num_scenes``; positions count the scenes of all
         ranks. ``val_batches`` None leaves evaluation out; otherwise they are this rank's part,
-        ``rule`` scores them, and they are called ``val_split`` in the report. The model and the
-        loss must be on ``device`` already. ``group`` None: a single process.
+        ``rule`` scores them, and they are called ``val_split`` in the report. The model,
+        the loss and the teacher of ``distillation`` must be on ``device`` already. ``group`` None:
+        a single process.
         """
         self.config = config
         self.schedule = schedule
         self.model = model
         self.loss = loss
+        self.distillation = distillation
         self.optimizer = optimizer
         self.base_lr = float(optimizer.param_groups[0]["lr"])
         self.scaler = new_scaler(config.precision, device)
         self.average = _new_average(model, config.average_decay)
+        self.freezing = Freezing(model, config.freeze, config.freeze_until)
         self.train_batches = train_batches
         self.num_scenes = num_scenes
         self.val_batches = val_batches
@@ -231,7 +250,6 @@ class Trainer:
         self.best_metric: float | None = None
         self.metrics: dict[str, float] = {}
         self.report: SegReport | None = None
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._divergence = DivergenceCheck(
             gradients_may_overflow=self.scaler.is_enabled(),
             at_once=device.type == "cpu" or num_ranks() > 1 or config.max_skipped_steps > 0,
@@ -250,7 +268,6 @@ class Trainer:
         All ranks call it, and end after the same step whichever of them the signal reached.
         """
         check_same_weights(self.model)
-        self.model.train()
         with StopRequest() as stop:
             batches = iter(self.train_batches(self.position))
             while not (signal_name := _stop_signal(stop)):
@@ -287,6 +304,7 @@ class Trainer:
 
         Where nothing looks at the result before the weights do, it does not wait for a GPU.
         """
+        self.freezing.enter(self.step)
         factor = learning_rate_factor(self.schedule, self.step, self.config.steps)
         set_learning_rate(self.optimizer, self.base_lr * factor)
         counts = StepCounts.over_ranks(batches)
@@ -311,7 +329,11 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm or math.inf)
         position = self.position + counts.num_scenes
-        own = {"lr": self.base_lr * factor, "epoch": position / self.num_scenes}
+        own = {
+            "lr": self.base_lr * factor,
+            **group_learning_rates(self.optimizer),
+            "epoch": position / self.num_scenes,
+        }
         scene_ids = scenes_of(batches)
         loss = sums.pop("loss")
         numbers = StepNumbers(self.step + 1, scene_ids, loss, norm, {**sums, **own}, passes)
@@ -347,9 +369,7 @@ class Trainer:
         for batch, num_valid in zip(batches, counts.own_valid, strict=True):
             moved = batch.to(self.device, non_blocking=True)
             with autocast(self.config.precision, self.device):
-                terms, scalars = self._forward(
-                    moved, num_valid / counts.num_valid, counts.num_valid
-                )
+                terms, scalars = self._forward(moved, num_valid, counts)
             total = torch.stack(list(terms.values())).sum()
             self.scaler.scale(total).backward()
             for name, value in {
@@ -440,30 +460,37 @@ class Trainer:
         save_skipped_step(skipped, self.log.run.skipped)
 
     @property
+    def _parameters(self) -> list[nn.Parameter]:
+        """What this step trains."""
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    @property
     def progress(self) -> float:
         """Share of the run that is done, 0 in the first step; the same for all of its passes."""
         return self.step / self.config.steps
 
     def _forward(
-        self, batch: SegBatch, share: float, num_valid: int
+        self, batch: SegBatch, num_valid: int, counts: StepCounts
     ) -> tuple[dict[str, Tensor], Numbers]:
         """Loss terms of one batch, each its part of the step's loss, and further numbers to log.
 
-        Sums over voxels are divided by the valid voxels of the whole step; a model's own terms
-        count by the batch's share of them.
+        Sums over voxels are divided by those of the whole step that count: the valid ones or, of
+        the distillation, its own. A model's own terms count by the batch's share of the valid ones.
         """
-        declared: Any = getattr(self.model, "geometry", None)
-        if declared is not None:
-            batch.voxels.grid.prepare(declared())
+        models = [self.model, *(() if self.distillation is None else (self.distillation.teacher,))]
+        batch.voxels.grid.prepare(_declared_geometry(models))
         _set_progress(self.model, self.progress)
         logits = self.model(batch.voxels)
-        terms = {
-            name: value / num_valid for name, value in self.loss(logits, batch.voxel_labels).items()
-        }
+        sums = self.loss(logits, batch.voxel_labels)
+        terms = {name: value / counts.num_valid for name, value in sums.items()}
+        if self.distillation is not None:
+            num_counted = self.distillation.num_counted(counts.num_voxels, counts.num_valid)
+            terms["distillation"] = self.distillation(batch, logits) / num_counted
         scalars: Numbers = {}
         own: Any = getattr(self.model, "training_terms", None)
         if own is not None:
             own_terms, scalars = own(self.progress)
+            share = num_valid / counts.num_valid
             terms |= {name: value * share for name, value in own_terms.items()}
         return terms, scalars
 
@@ -601,12 +628,7 @@ class Trainer:
         load_weights(self.model, checkpoint.model, "the checkpoint")
         # The moments are the checkpoint's; rates, decay and momentum are the configuration's, which
         # may have changed.
-        options = [
-            {k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups
-        ]
-        self.optimizer.load_state_dict(checkpoint.optimizer)
-        for group, configured in zip(self.optimizer.param_groups, options, strict=True):
-            group.update(configured)
+        load_moments(self.optimizer, checkpoint.optimizer, "the checkpoint")
         if self.scaler.is_enabled() and checkpoint.scaler:
             self.scaler.load_state_dict(checkpoint.scaler)
         if self.average is not None:
@@ -642,6 +664,11 @@ def _new_average(model: nn.Module, decay: float) -> AveragedModel | None:
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
     average.eval()
     return average
+
+
+def _declared_geometry(models: Iterable[nn.Module]) -> GeometryPlan:
+    declared: list[Any] = [getattr(model, "geometry", None) for model in models]
+    return merge_plans(geometry() for geometry in declared if geometry is not None)
 
 
 def _set_progress(model: nn.Module, progress: float) -> None:

@@ -1,11 +1,13 @@
-"""Loading weights into a model: all of them or, where asked, those that fit."""
+"""Loading weights into a model: all of them or, where asked, those that fit; and their hash."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 _MAX_LISTED = 20
@@ -118,6 +120,22 @@ def load_fitting(model: nn.Module, weights: Mapping[str, Any], source: str) -> L
         )
     model.load_state_dict({name: weights[name] for name in report.loaded}, strict=False)
     return report
+
+
+def hash_weights(weights: Mapping[str, Any]) -> str:
+    """SHA-256 of a state dict: names, dtypes, shapes and bits, whatever file or device they are on.
+
+    Raises TypeError for an entry that is no tensor.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name]
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        bits = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(bits.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _fits(value: Any, stored: Any) -> bool:

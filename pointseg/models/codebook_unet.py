@@ -114,7 +114,8 @@ class CodebookUNet(UNet):
         Terms are means over the blocks that have them, so that their weight does not depend on the
         depth. Numbers are means over the blocks of a stage, named ``codebook/<stage>/...``:
         ``usage_<d>`` (share of the choices that entry d has), ``usage_min`` (that of the least
-        used one), ``perplexity`` (1 to D), ``entropy`` (nats), ``temperature``.
+        used one), ``perplexity`` (1 to D), ``entropy`` (nats), ``temperature``. Blocks in
+        evaluation mode, which training leaves as they are, are left out.
         """
         terms: dict[str, list[Tensor]] = {}
         scalars: dict[str, Tensor] = {}
@@ -122,6 +123,8 @@ class CodebookUNet(UNet):
         for stage, members in stages.items():
             numbers = []
             for index, block in enumerate(members):
+                if not block.training:
+                    continue
                 for name, term in block.training_terms().items():
                     terms.setdefault(name, []).append(term)
                 statistics = block.statistics()
@@ -129,7 +132,8 @@ class CodebookUNet(UNet):
                 path = f"{stage}.blocks.{index}"
                 before = self._recent.get(path)
                 self._recent[path] = statistics if before is None else before + statistics
-            scalars |= {f"codebook/{stage}/{k}": value for k, value in _means(numbers).items()}
+            if numbers:
+                scalars |= {f"codebook/{stage}/{k}": v for k, v in _means(numbers).items()}
         return {name: torch.stack(parts).mean() for name, parts in terms.items()}, scalars
 
     def warnings(self) -> dict[str, str]:

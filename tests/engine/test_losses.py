@@ -178,7 +178,7 @@ def test_class_weights_need_labels():
 @pytest.mark.parametrize(
     "options",
     [
-        {"cross_entropy": 0.0},
+        {"cross_entropy": -1.0},
         {"lovasz": -1.0},
         {"label_smoothing": 1.0},
         {"class_weights": (1.0,), "class_weight_power": 0.5},
