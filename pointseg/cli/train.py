@@ -10,6 +10,8 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,8 +29,10 @@ from pointseg.engine.checkpoint import (
     pack_label_map,
 )
 from pointseg.engine.logging import RunLog
+from pointseg.engine.profiling import StepProfiler
 from pointseg.engine.random_state import seed_everything
 from pointseg.engine.run_directory import RunDirectory, default_run_path
+from pointseg.engine.sinks import file_sinks
 from pointseg.experiment import (
     ExperimentConfig,
     build_dataset,
@@ -37,6 +41,8 @@ from pointseg.experiment import (
     checkpoint_config,
     load_config,
 )
+
+DEFAULT_PROFILED_STEPS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the run that is in --output already"
     )
+    parser.add_argument(
+        "--profile",
+        type=int,
+        nargs="?",
+        const=DEFAULT_PROFILED_STEPS,
+        metavar="STEPS",
+        help="also write a torch.profiler trace of so many steps (default: "
+        f"{DEFAULT_PROFILED_STEPS}) near the start, and list the heaviest operators; the run goes "
+        "on afterwards",
+    )
     add_device_argument(parser)
 
 
@@ -78,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         is_new = True
     if is_new and not args.overwrite:
         directory.refuse_existing()
-    return train(config, directory, device, checkpoint, is_new)
+    return train(config, directory, device, checkpoint, is_new, args.profile)
 
 
 def train(
@@ -87,41 +103,53 @@ def train(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
     is_new: bool = True,
+    profiled_steps: int | None = None,
 ) -> int:
     """Train ``config`` in ``directory``, from ``checkpoint`` on where there is one.
 
     ``is_new``: the directory is not the one that the checkpoint was written in; an earlier run in
-    it is removed. Returns the exit code.
+    it is removed. ``profiled_steps``: how many a trace is written of, None for no trace. Returns
+    the exit code.
     """
     console = Console()
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     text = configuration.dump(config)
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    say(text)
 
     train_scenes = build_dataset(config, config.data.train_split, training=True)
     val_scenes = build_dataset(config, config.data.val_split, training=False)
     seed_everything(config.train.seed)
     model = build_model(config, train_scenes.label_map)
-    console.print(
+    say(
         f"{config.model.name}: {sum(p.numel() for p in model.parameters()):,} parameters; "
-        f"{len(train_scenes)} training scenes, {len(val_scenes)} validation scenes; on {device}",
-        highlight=False,
-        soft_wrap=True,
+        f"{len(train_scenes)} training scenes, {len(val_scenes)} validation scenes; on {device}"
     )
     command = [sys.executable, *sys.argv]
     labels = pack_label_map(train_scenes.label_map)
     start = 0 if checkpoint is None else checkpoint.step
-    log = RunLog(directory, config.train.steps, start, config.train.tensorboard, console)
+    sinks = file_sinks(
+        directory,
+        start,
+        say,
+        tensorboard=config.train.tensorboard,
+        wandb=config.train.wandb,
+        project=config.name,
+        config=configuration.to_dict(config),
+    )
+    log = RunLog(directory, config.train.steps, start, sinks, console)
     # All that can be refused is refused before anything in the run directory changes.
     trainer = build_trainer(config, model, train_scenes, val_scenes, log, device)
     if checkpoint is not None:
         trainer.restore(checkpoint)
+    if profiled_steps is not None:
+        trainer.profiler = StepProfiler(directory.profile, profiled_steps, start, device, say)
     if is_new:
         directory.clear()
     if checkpoint is None:
         directory.create(text, labels, command)
     else:
         directory.reopen(text, labels, command, start, checkpoint.evaluated_step)
-    with log:
+    with log, trainer.profiler or nullcontext():
         if checkpoint is not None:
             log.message(f"going on after step {start} of {directory.path}")
         result = trainer.run()

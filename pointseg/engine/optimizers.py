@@ -71,6 +71,14 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
     return kind(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 
+def group_learning_rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """``lr/<name or number>`` of every parameter group; empty where all have the same rate."""
+    groups = optimizer.param_groups
+    if len({group["lr"] for group in groups}) < 2:
+        return {}
+    return {f"lr/{group.get('name', i)}": float(group["lr"]) for i, group in enumerate(groups)}
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:

@@ -20,9 +20,12 @@ CONFIG_FILE = "config.yaml"
 RUN_FILE = "run.json"
 LABELS_FILE = "labels.json"
 METRICS_FILE = "metrics.jsonl"
+EVALUATION_FILE = "evaluation.json"
 TENSORBOARD_DIR = "tensorboard"
-_OWN_FILES = (CONFIG_FILE, RUN_FILE, LABELS_FILE, METRICS_FILE)
-_OWN_FOLDERS = (CHECKPOINT_DIR, TENSORBOARD_DIR)
+WANDB_DIR = "wandb"
+PROFILE_DIR = "profile"
+_OWN_FILES = (CONFIG_FILE, RUN_FILE, LABELS_FILE, METRICS_FILE, EVALUATION_FILE)
+_OWN_FOLDERS = (CHECKPOINT_DIR, TENSORBOARD_DIR, WANDB_DIR, PROFILE_DIR)
 
 
 class RunDirectory:
@@ -43,8 +46,18 @@ class RunDirectory:
         return self.path / METRICS_FILE
 
     @property
+    def evaluation(self) -> Path:
+        """The report of the last evaluation."""
+        return self.path / EVALUATION_FILE
+
+    @property
     def tensorboard(self) -> Path:
         return self.path / TENSORBOARD_DIR
+
+    @property
+    def profile(self) -> Path:
+        """Traces of torch.profiler."""
+        return self.path / PROFILE_DIR
 
     def refuse_existing(self) -> None:
         """FileExistsError if a run is here already."""
@@ -75,8 +88,8 @@ class RunDirectory:
         step: int,
         evaluated_step: int,
     ) -> None:
-        """Go on with the run here from a checkpoint: metrics written after it are dropped, as they
-        will come again.
+        """Go on with the run here from a checkpoint: metrics and an evaluation written after it are
+        dropped, as they will come again.
         """
         self._describe(config_text, label_map)
         run_file = self.path / RUN_FILE
@@ -93,6 +106,11 @@ class RunDirectory:
             temporary = self.metrics.with_suffix(".tmp")
             temporary.write_text("".join(kept), encoding="utf-8")
             os.replace(temporary, self.metrics)
+        if self.evaluation.exists():
+            evaluation = json.loads(self.evaluation.read_text(encoding="utf-8"))
+            # One without a step is the user's own, of `pointseg evaluate --out`.
+            if evaluation.get("step", 0) > evaluated_step:
+                self.evaluation.unlink()
 
     def _describe(self, config_text: str, label_map: dict[str, Any]) -> None:
         self.path.mkdir(parents=True, exist_ok=True)

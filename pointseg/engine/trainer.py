@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,14 +25,17 @@ from pointseg.engine.checkpoint import (
 from pointseg.engine.interrupt import Interrupted, StopRequest
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, check_labels
-from pointseg.engine.optimizers import set_learning_rate
+from pointseg.engine.optimizers import group_learning_rates, set_learning_rate
 from pointseg.engine.precision import DTYPES, autocast, new_scaler
+from pointseg.engine.profiling import StepProfiler
 from pointseg.engine.random_state import (
     get_random_state,
     preserved_random_state,
     set_random_state,
 )
 from pointseg.engine.schedules import ScheduleConfig, learning_rate_factor
+from pointseg.engine.sinks import WandbMode
+from pointseg.engine.step_clock import StepClock
 from pointseg.engine.step_numbers import DivergenceCheck, Numbers, StepNumbers
 from pointseg.evaluation import MetricRule, SegReport, evaluate_single_pass
 from pointseg.machine import peak_memory_gib, restart_peak_memory
@@ -66,6 +70,10 @@ class TrainConfig:
     """Seed of initial weights, scene order and augmentation."""
     tensorboard: bool = True
     """Whether a TensorBoard log is written beside metrics.jsonl."""
+    wandb: WandbMode | None = None
+    """Whether Weights & Biases is given the numbers, too: offline (in the run directory, no network
+    needed) or online; null: not.
+    """
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "log_every"):
@@ -160,8 +168,9 @@ class Trainer:
         )
         self._measured_epoch = -1  # that the peak of the memory is of
         self._warned: frozenset[str] = frozenset()
-        self._unlogged_scenes = 0
-        self._unlogged_voxels = 0
+        self.clock = StepClock.of(device)
+        self.profiler: StepProfiler | None = None
+        """Told of every step, where there is one."""
 
     def run(self) -> TrainResult:
         """Train until the configured number of steps is done or a signal asks to stop; leaves
@@ -179,8 +188,9 @@ class Trainer:
                 if self.step >= self.config.steps:
                     break
                 self._restart_peak_memory()
-                numbers = self._train_step([next(batches) for _ in range(self.config.accumulate)])
-                self._log_step(numbers)
+                with self.clock("data"):
+                    taken = [next(batches) for _ in range(self.config.accumulate)]
+                self._log_step(self._train_step(taken))
                 if self.config.save_every and self.step % self.config.save_every == 0:
                     self.save(LAST_NAME)
             self.save(LAST_NAME)
@@ -202,11 +212,12 @@ class Trainer:
         passes: list[Numbers] = []
         self.optimizer.zero_grad(set_to_none=True)
         for batch, count in zip(batches, counts, strict=True):
-            moved = batch.to(self.device, non_blocking=True)
-            with autocast(self.config.precision, self.device):
+            with self.clock("forward"), autocast(self.config.precision, self.device):
+                moved = batch.to(self.device, non_blocking=True)
                 terms, scalars = self._forward(moved, count / num_valid, num_valid)
-            total = torch.stack(list(terms.values())).sum()
-            self.scaler.scale(total).backward()
+                total = torch.stack(list(terms.values())).sum()
+            with self.clock("backward"):
+                self.scaler.scale(total).backward()
             for name, value in {
                 "loss": total,
                 **{f"loss_{k}": v for k, v in terms.items()},
@@ -214,25 +225,33 @@ class Trainer:
                 value = value.detach().double()
                 sums[name] = sums[name] + value if name in sums else value
             passes.append(scalars)
-        self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        with self.clock("optimizer"):
+            self.scaler.unscale_(self.optimizer)
+            norm = nn.utils.clip_grad_norm_(
+                self.model.parameters(), self.config.clip_norm or math.inf
+            )
         scene_ids = tuple(scene for batch in batches for scene in batch.scene_ids)
         position = self.position + len(scene_ids)
-        own = {"lr": self.base_lr * factor, "epoch": position / self.num_scenes}
+        rates = {"lr": self.base_lr * factor, **group_learning_rates(self.optimizer)}
+        own = {**rates, "epoch": position / self.num_scenes}
         loss = sums.pop("loss")
         numbers = StepNumbers(self.step + 1, scene_ids, loss, norm, {**sums, **own}, passes)
         self._divergence.add(numbers)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if self.average is not None:
-            self.average.update_parameters(self.model)
-            # What follows the progress is known; an average of it would lag behind.
-            _set_progress(self.average.module, self.progress)
+        with self.clock("optimizer"):
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+                # What follows the progress is known; an average of it would lag behind.
+                _set_progress(self.average.module, self.progress)
 
         self.step += 1
         self.position = position
-        self._unlogged_scenes += len(scene_ids)
-        self._unlogged_voxels += sum(batch.voxels.num_voxels for batch in batches)
+        self.clock.count_step(
+            scenes=len(scene_ids),
+            voxels=sum(batch.voxels.num_voxels for batch in batches),
+            points=sum(sum(batch.point_counts) for batch in batches),
+        )
         return numbers
 
     @property
@@ -272,14 +291,14 @@ class Trainer:
 
     def _log_step(self, numbers: StepNumbers) -> None:
         self.log.advance(self.step)
+        if self.profiler is not None:
+            self.profiler.step()
         if self.step % self.config.log_every == 0 or self.step == self.config.steps:
             self._divergence.check()
-            row = {**numbers.read(), "peak_memory_gib": peak_memory_gib(self.device)}
+            memory = {"peak_memory_gib": peak_memory_gib(self.device)}
+            row = {**numbers.read(), **memory, **self.clock.read()}
             warnings = self._model_warnings()
-            self.log.train_row(
-                self.step, row, self._unlogged_scenes, self._unlogged_voxels, warnings
-            )
-            self._unlogged_scenes = self._unlogged_voxels = 0
+            self.log.train_row(self.step, row, warnings)
             if warnings is not None:
                 self.log.warn(
                     self.step, {k: v for k, v in warnings.items() if k not in self._warned}
@@ -303,7 +322,12 @@ class Trainer:
         assert self.val_batches is not None
         self.save(LAST_NAME)  # an evaluation that fails costs no training
         model = self.model if self.average is None else self.average.module
-        with preserved_random_state(), autocast(self.config.precision, self.device):
+        begin_s = time.perf_counter()
+        with (
+            self.clock("evaluation"),
+            preserved_random_state(),
+            autocast(self.config.precision, self.device),
+        ):
             report = evaluate_single_pass(
                 model,
                 _until_stopped(self.val_batches, stop),
@@ -322,12 +346,13 @@ class Trainer:
             f"iou_{name}": float(iou) for name, iou in zip(report.names, report.iou, strict=True)
         }
         row = {**self.metrics, **report.scores.further, **per_class}
-        self.log.validation_row(self.step, row, report.headline)
-        if self.best_metric is None or report.mean_iou > self.best_metric:
+        row["evaluation_time_s"] = time.perf_counter() - begin_s
+        is_best = self.best_metric is None or report.mean_iou > self.best_metric
+        self.log.validation(self.step, row, report, is_best)
+        if is_best:
             self.best_metric = float(report.mean_iou)
             self.save(BEST_NAME)
         self.save(LAST_NAME)
-        self.log.restart_clock()
 
     def checkpoint(self) -> Checkpoint:
         """The state of the run after the last whole step."""
@@ -350,7 +375,8 @@ class Trainer:
     def save(self, name: str) -> None:
         """Write the state into the run directory, unless training has diverged."""
         self._divergence.check()
-        save_checkpoint(self.checkpoint(), self.log.run.checkpoints / name)
+        with self.clock("checkpoint"):
+            save_checkpoint(self.checkpoint(), self.log.run.checkpoints / name)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to the state of a checkpoint; what follows is what followed it then, bit for bit

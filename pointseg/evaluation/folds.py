@@ -56,9 +56,11 @@ def join_folds(
         name: [ConfusionMatrix.of(fold.parts[name].confusion) for fold in folds]
         for name in first.parts
     }
-    return joined.with_parts(
-        {name: Part.of(first.parts[name].group, _sum(m), rule) for name, m in matrices.items()}
-    )
+    parts = {name: Part.of(first.parts[name].group, _sum(m), rule) for name, m in matrices.items()}
+    # Folds of which some have no scores of scenes, as older reports, have none together.
+    complete = all(len(fold.scenes) == fold.num_scenes for fold in folds)
+    scenes = [scene for fold in folds for scene in fold.scenes] if complete else []
+    return joined.with_parts(parts).with_scenes(scenes)
 
 
 def split_names(split: str) -> list[str]:

@@ -50,6 +50,48 @@ class Part:
         return Part(group, rule.score(confusion.counts), _frozen(confusion.counts))
 
 
+@dataclass(frozen=True)
+class SceneScore:
+    """Scores of one scene by itself, by the rule of the whole report; nan without a point scored.
+
+    Their mean is not the score of the scenes together.
+    """
+
+    scene_id: str
+    mean_iou: float
+    accuracy: float
+    num_points: int
+    """Raw points scored."""
+
+    @staticmethod
+    def of(scene_id: str, confusion: ConfusionMatrix, rule: MetricRule) -> SceneScore:
+        """The scores of the scene with these counts."""
+        if not confusion.num_points:
+            return SceneScore(scene_id, math.nan, math.nan, 0)
+        scores = rule.score(confusion.counts)
+        return SceneScore(
+            scene_id, float(scores.mean_iou), float(scores.accuracy), confusion.num_points
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; nan becomes None."""
+        return {
+            "scene_id": self.scene_id,
+            "mean_iou": _number(self.mean_iou),
+            "accuracy": _number(self.accuracy),
+            "num_points": self.num_points,
+        }
+
+    @staticmethod
+    def from_dict(stored: Mapping[str, Any]) -> SceneScore:
+        """The scores that `to_dict` gave."""
+        mean_iou, accuracy = (
+            math.nan if stored[key] is None else float(stored[key])
+            for key in ("mean_iou", "accuracy")
+        )
+        return SceneScore(stored["scene_id"], mean_iou, accuracy, int(stored["num_points"]))
+
+
 @dataclass(frozen=True, eq=False)
 class SegReport:
     """Scores of a semantic segmentation, with all it takes to read them.
@@ -71,6 +113,8 @@ class SegReport:
         Scenes scored, raw points scored, and raw points left out for want of a true class.
     parts : mapping of str to Part
         Subsets of the points by name; they may overlap, and need not make up the whole.
+    scenes : tuple of SceneScore
+        Each scene by itself, in the order of ``scene_ids``; empty where that was not counted.
     """
 
     protocol: str
@@ -83,6 +127,7 @@ class SegReport:
     scene_ids: tuple[str, ...]
     num_ignored: int
     parts: Mapping[str, Part] = field(default_factory=dict)
+    scenes: tuple[SceneScore, ...] = ()
 
     @property
     def num_scenes(self) -> int:
@@ -149,6 +194,10 @@ class SegReport:
         """The report with these parts."""
         return dataclasses.replace(self, parts=dict(parts))
 
+    def with_scenes(self, scenes: Sequence[SceneScore]) -> SegReport:
+        """The report with scores of each scene."""
+        return dataclasses.replace(self, scenes=tuple(scenes))
+
     @property
     def headline(self) -> str:
         """One line: ``mIoU 0.712 (single pass, raw points)``."""
@@ -184,6 +233,7 @@ class SegReport:
                 for name, part in self.parts.items()
             },
             "scene_ids": list(self.scene_ids),
+            "scenes": [scene.to_dict() for scene in self.scenes],
         }
 
     def table(self) -> Table:
@@ -232,13 +282,14 @@ def read_json(path: Path, find_rule: Callable[[str], MetricRule]) -> SegReport:
             name: Part.of(part["group"], ConfusionMatrix.of(part["confusion"]), rule)
             for name, part in stored["parts"].items()
         }
+        scenes = [SceneScore.from_dict(scene) for scene in stored.get("scenes", ())]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         missing = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
             f"{path}: not a report of this version ({missing}); write it again with "
             "`pointseg evaluate --out`"
         ) from error
-    return report.with_parts(parts)
+    return report.with_parts(parts).with_scenes(scenes)
 
 
 def _scored(names: Sequence[str], scores: Scores, confusion: np.ndarray) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from pointseg.evaluation.confusion import ConfusionMatrix
 from pointseg.evaluation.protocol import SINGLE_PASS, Protocol
-from pointseg.evaluation.report import SegReport
+from pointseg.evaluation.report import SceneScore, SegReport
 from pointseg.evaluation.rules import MetricRule
 from pointseg.evaluation.voting import predict_scenes
 
@@ -74,19 +74,20 @@ def evaluate(
         `predict_scenes`.
     """
     confusion = ConfusionMatrix(label_map.num_classes)
-    scene_ids: list[str] = []
-    seen: set[str] = set()
+    scores: dict[str, SceneScore] = {}
     for scene in predict_scenes(model, _labelled(batches), protocol):
-        if scene.scene_id in seen:
+        if scene.scene_id in scores:
             raise ValueError(f"scene {scene.scene_id} comes twice; every scene counts once")
-        seen.add(scene.scene_id)
-        scene_ids.append(scene.scene_id)
-        confusion.update(scene.labels, scene.target)
+        own = ConfusionMatrix(label_map.num_classes)
+        own.update(scene.labels, scene.target)
+        scores[scene.scene_id] = SceneScore.of(scene.scene_id, own, rule)
+        confusion.merge(own)
         if on_scene is not None:
             on_scene(scene.scene_id, scene.labels, scene.target)
-    if not scene_ids:
+    if not scores:
         raise ValueError("there is no scene to evaluate: batches is empty")
-    return SegReport.of(confusion, label_map.names, protocol.name, rule, scene_ids, split)
+    report = SegReport.of(confusion, label_map.names, protocol.name, rule, list(scores), split)
+    return report.with_scenes(list(scores.values()))
 
 
 def _labelled(batches: Iterable[SegBatch]) -> Iterator[SegBatch]:
