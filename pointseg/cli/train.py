@@ -122,7 +122,7 @@ def train(
     model = build_model(config, train_scenes.label_map)
     say(
         f"{config.model.name}: {sum(p.numel() for p in model.parameters()):,} parameters; "
-        f"{len(train_scenes)} training scenes, {len(val_scenes)} validation scenes; on {device}"
+        f"scenes: {len(train_scenes)} to train on, {len(val_scenes)} to evaluate; on {device}"
     )
     command = [sys.executable, *sys.argv]
     labels = pack_label_map(train_scenes.label_map)
@@ -154,7 +154,11 @@ def train(
             log.message(f"going on after step {start} of {directory.path}")
         result = trainer.run()
         if result.completed:
-            log.message(f"done after {result.step} steps; run directory: {directory.path}")
+            if result.report is not None:
+                say(result.report.table())
+            best = "" if result.best_metric is None else f", best mIoU {result.best_metric:.3f}"
+            log.message(f"done after {result.step} steps{best}; run directory: {directory.path}")
+            log.message(f"curves: pointseg report {directory.path} --out report.html")
         else:
             log.message(
                 f"{result.signal_name}: saved after step {result.step}; "

@@ -91,7 +91,7 @@ def heaviest_operators(finished: profile, on_gpu: bool) -> Table:
     rows = [
         (event.key, event.self_device_time_total if on_gpu else event.self_cpu_time_total, event)
         for event in finished.key_averages()
-        if not event.key.startswith("ProfilerStep")
+        if not event.is_user_annotation  # phases and steps, which operators are parts of
     ]
     total_us = max(sum(time_us for _, time_us, _ in rows), 1e-9)
     table = Table(title=f"The {NUM_OPERATORS} heaviest operators, by {device} time of their own")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -131,8 +132,8 @@ class Wandb(Sink):
             import wandb
         except ImportError as error:
             raise ImportError(
-                "train.wandb needs wandb: pip install 'pointseg[wandb]', or leave it out with "
-                "--set train.wandb=null"
+                f"train.wandb needs wandb ({error}): pip install 'pointseg[wandb]', or leave it "
+                "out with --set train.wandb=null"
             ) from error
         self._wandb = wandb
         self.folder = folder
@@ -175,7 +176,7 @@ class Wandb(Sink):
         path = self.folder / WANDB_DIR / _RUN_ID_FILE
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self._wandb.util.generate_id(), encoding="utf-8")
+            path.write_text(uuid.uuid4().hex[:8], encoding="utf-8")
         return path.read_text(encoding="utf-8").strip()
 
 

@@ -67,7 +67,7 @@ class Terminal(Sink):
         if row.headline:
             self._line(row.step, row.headline)
             return
-        text = f"{_numbers(row)}  {self._time_left(row.step)} left"
+        text = f"{self._time_left(row.step)} left  {_numbers(row)}"
         if self._progress is not None:
             self._progress.update(self._task, completed=row.step, description=text)
         else:
