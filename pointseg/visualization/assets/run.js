@@ -211,10 +211,10 @@ class RunPage {
     const color = (name) => style.getPropertyValue(name).trim();
     const axis = {
       gridcolor: color("--line"), linecolor: color("--line"), zerolinecolor: color("--line"),
-      color: color("--muted"), automargin: true,
+      color: color("--muted"),
     };
     return {
-      margin: {l: 46, r: 14, t: 10, b: 34}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      margin: {l: 54, r: 14, t: 10, b: 34}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: {size: 11, color: color("--text")}, hovermode: "x unified", showlegend: legend,
       hoverlabel: {bgcolor: color("--surface"), bordercolor: color("--line"), font: {color: color("--text")}},
       legend: wide
@@ -382,10 +382,12 @@ class RunPage {
       hovertemplate: "true %{y}<br>predicted %{x}<br>%{z:.2f} % of the class<br>%{customdata} points<extra></extra>",
     }], {
       ...layout, hovermode: "closest", margin: {l: 60, r: 14, t: 8, b: 60},
-      xaxis: {...layout.xaxis, type: "category", title: {text: ""}, tickangle: -45, showgrid: false},
+      xaxis: {
+        ...layout.xaxis, type: "category", title: {text: ""}, tickangle: -45, showgrid: false, automargin: true,
+      },
       yaxis: {
         ...layout.yaxis, type: "category", autorange: "reversed",
-        rangemode: "normal", showgrid: false,
+        rangemode: "normal", showgrid: false, automargin: true,
       },
     }, {displayModeBar: false, responsive: true});
   }
