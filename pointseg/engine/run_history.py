@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,22 +72,35 @@ def read_history(path: Path | str) -> RunHistory:
             "`pointseg train --output` was given"
         )
     problems: list[str] = []
-    rows = tuple(_rows(run.metrics, problems))
-    text = _text(run.path / CONFIG_FILE, problems)
+    rows = tuple(_rows(_text(run.metrics, problems) or "", problems))
+    config_text = _text(run.path / CONFIG_FILE, problems)
+    config = _mapping(CONFIG_FILE, config_text, yaml.safe_load, problems)
+    facts, evaluation = (
+        _mapping(name, _text(run.path / name, problems), json.loads, problems)
+        for name in (RUN_FILE, EVALUATION_FILE)
+    )
     return RunHistory(
         path=run.path,
         rows=rows,
-        config=_config(text, problems),
-        config_text=text,
-        facts=_object(run.path / RUN_FILE, problems) or {},
-        evaluation=_object(run.path / EVALUATION_FILE, problems),
+        config=config or {},
+        config_text=config_text or "",
+        facts=facts or {},
+        evaluation=evaluation,
         problems=tuple(problems),
     )
 
 
-def _rows(path: Path, problems: list[str]) -> Iterator[Mapping[str, Any]]:
+def _text(path: Path, problems: list[str]) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        problems.append(f"{path.name}: not there")
+        return None
+
+
+def _rows(text: str, problems: list[str]) -> Iterator[Mapping[str, Any]]:
     unreadable = 0
-    for line in _text(path, problems).splitlines():
+    for line in text.splitlines():
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
@@ -101,33 +114,20 @@ def _rows(path: Path, problems: list[str]) -> Iterator[Mapping[str, Any]]:
         problems.append(f"{METRICS_FILE}: {lines} cut off or not a row, left out")
 
 
-def _config(text: str, problems: list[str]) -> Mapping[str, Any]:
-    try:
-        config = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        problems.append(f"{CONFIG_FILE}: not readable as YAML ({str(error).splitlines()[0]})")
-        return {}
-    return config if isinstance(config, dict) else {}
-
-
-def _object(path: Path, problems: list[str]) -> Mapping[str, Any] | None:
-    text = _text(path, problems)
-    if not text:
+def _mapping(
+    name: str, text: str | None, parse: Callable[[str], Any], problems: list[str]
+) -> Mapping[str, Any] | None:
+    if text is None:
         return None
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        problems.append(f"{path.name}: not readable as JSON ({error})")
+        value = parse(text)
+    except (ValueError, yaml.YAMLError) as error:
+        problems.append(f"{name}: not readable ({str(error).splitlines()[0]})")
         return None
-    return value if isinstance(value, dict) else None
-
-
-def _text(path: Path, problems: list[str]) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        problems.append(f"{path.name}: not there")
-        return ""
+    if not isinstance(value, dict):
+        problems.append(f"{name}: not a mapping of names to values")
+        return None
+    return value
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

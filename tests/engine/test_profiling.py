@@ -15,8 +15,10 @@ CPU = torch.device("cpu")
 
 def test_a_run_with_a_trace_goes_on_to_its_end(tiny_config, tmp_path, capsys):
     run = tmp_path / "run"
-    options = ["--set", "train.evaluate_every=0", "--output", str(run), "--device", "cpu"]
-    assert main(["--config", str(tiny_config), *options, "--profile", "2"]) == 0
+    sets = ("evaluate_every=0", "batch_size=1", "accumulate=1")
+    options = [part for key in sets for part in ("--set", f"train.{key}")]
+    options += ["--output", str(run), "--device", "cpu", "--profile", "2"]
+    assert main(["--config", str(tiny_config), *options]) == 0
     printed = capsys.readouterr().out
     assert "done after 7 steps" in printed
     assert "The 10 heaviest operators, by CPU time" in printed
