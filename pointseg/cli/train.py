@@ -2,6 +2,8 @@
 
 --config names a file, or one of the configurations that come with pointseg. Ctrl-C or SIGTERM
 finishes the step, saves and leaves; --resume goes on from there as if nothing had happened.
+
+On several devices or machines: torchrun --nproc-per-node N tools/train.py --config ...
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -20,6 +23,16 @@ from rich.console import Console
 from pointseg import config as configuration
 from pointseg.cli import run_main
 from pointseg.cli._device import add_device_argument, chosen_device
+from pointseg.data import SceneDataset
+from pointseg.distributed import (
+    Group,
+    everywhere,
+    gather_objects,
+    is_main,
+    num_ranks,
+    process_group,
+    rank,
+)
 from pointseg.engine.checkpoint import (
     CHECKPOINT_DIR,
     LAST_NAME,
@@ -28,9 +41,9 @@ from pointseg.engine.checkpoint import (
     load_checkpoint,
     pack_label_map,
 )
-from pointseg.engine.logging import RunLog
+from pointseg.engine.logging import RankLog, RunLog
 from pointseg.engine.profiling import StepProfiler
-from pointseg.engine.random_state import seed_everything
+from pointseg.engine.random_state import seed_everything, seed_rank
 from pointseg.engine.run_directory import RunDirectory, default_run_path
 from pointseg.engine.sinks import file_sinks
 from pointseg.experiment import (
@@ -79,7 +92,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     device = chosen_device(args.device)
     checkpoint: Checkpoint | None = None
     if args.resume is not None:
@@ -92,9 +104,11 @@ def run(args: argparse.Namespace) -> int:
         config = load_config(args.config, args.set)
         directory = RunDirectory(args.output or default_run_path(config.output_dir, config.name))
         is_new = True
-    if is_new and not args.overwrite:
-        directory.refuse_existing()
-    return train(config, directory, device, checkpoint, is_new, args.profile)
+    with process_group(device.type, config.train.timeout_s) as group:
+        _start_logging()
+        directory = gather_objects(directory)[0]  # its name may be the time on rank 0
+        everywhere(lambda: _refuse_existing(directory, is_new and not args.overwrite))
+        return train(config, directory, device, checkpoint, is_new, group, args.profile)
 
 
 def train(
@@ -103,52 +117,63 @@ def train(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
     is_new: bool = True,
+    group: Group | None = None,
     profiled_steps: int | None = None,
 ) -> int:
     """Train ``config`` in ``directory``, from ``checkpoint`` on where there is one.
 
     ``is_new``: the directory is not the one that the checkpoint was written in; an earlier run in
-    it is removed. ``profiled_steps``: how many a trace is written of, None for no trace. Returns
-    the exit code.
+    it is removed. Every rank of ``group`` calls it; only rank 0 writes and prints.
+    ``profiled_steps``: how many a trace is written of, on rank 0; None for no trace. Returns the
+    exit code.
     """
-    console = Console()
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    group = group or Group()
+    console = Console(quiet=not is_main())
     text = configuration.dump(config)
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     say(text)
 
-    train_scenes = build_dataset(config, config.data.train_split, training=True)
-    val_scenes = build_dataset(config, config.data.val_split, training=False)
+    def open_scenes() -> tuple[SceneDataset, SceneDataset]:
+        return (
+            build_dataset(config, config.data.train_split, training=True),
+            build_dataset(config, config.data.val_split, training=False),
+        )
+
+    # Scenes that are not prepared yet are by rank 0, and found by the others.
+    train_scenes, val_scenes = group.main_first("scenes", open_scenes)
     seed_everything(config.train.seed)
     model = build_model(config, train_scenes.label_map)
+    ranks = f"; {num_ranks()} ranks" if num_ranks() > 1 else ""
     say(
         f"{config.model.name}: {sum(p.numel() for p in model.parameters()):,} parameters; "
         f"scenes: {len(train_scenes)} to train on, {len(val_scenes)} to evaluate; on {device}"
+        f"{ranks}"
     )
-    command = [sys.executable, *sys.argv]
-    labels = pack_label_map(train_scenes.label_map)
+    if rank() > 0:  # equal weights, but other draws from here on
+        seed_rank(config.train.seed)
     start = 0 if checkpoint is None else checkpoint.step
-    sinks = file_sinks(
-        directory,
-        start,
-        say,
-        tensorboard=config.train.tensorboard,
-        wandb=config.train.wandb,
-        project=config.name,
-        config=configuration.to_dict(config),
-    )
-    log = RunLog(directory, config.train.steps, start, sinks, console)
+    log: RunLog = RankLog(directory, config.train.steps, rank())
+    if is_main():
+        sinks = file_sinks(
+            directory,
+            start,
+            say,
+            tensorboard=config.train.tensorboard,
+            wandb=config.train.wandb,
+            project=config.name,
+            config=configuration.to_dict(config),
+        )
+        log = RunLog(directory, config.train.steps, start, sinks, console)
     # All that can be refused is refused before anything in the run directory changes.
-    trainer = build_trainer(config, model, train_scenes, val_scenes, log, device)
+    trainer = everywhere(
+        lambda: build_trainer(config, model, train_scenes, val_scenes, log, device, group)
+    )
     if checkpoint is not None:
-        trainer.restore(checkpoint)
-    if profiled_steps is not None:
+        everywhere(lambda: trainer.restore(checkpoint))
+    if profiled_steps is not None and is_main():
         trainer.profiler = StepProfiler(directory.profile, profiled_steps, start, device, say)
-    if is_new:
-        directory.clear()
-    if checkpoint is None:
-        directory.create(text, labels, command)
-    else:
-        directory.reopen(text, labels, command, start, checkpoint.evaluated_step)
+    labels = pack_label_map(train_scenes.label_map)
+    everywhere(lambda: _open_directory(directory, text, labels, checkpoint, is_new))
     with log, trainer.profiler or nullcontext():
         if checkpoint is not None:
             log.message(f"going on after step {start} of {directory.path}")
@@ -165,6 +190,37 @@ def train(
                 f"go on with: --resume {directory.path}"
             )
     return 0
+
+
+def _start_logging() -> None:
+    """Everything of rank 0, warnings of the others with their number."""
+    if is_main():
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    else:
+        logging.basicConfig(level=logging.WARNING, format=f"rank {rank()}: %(message)s")
+
+
+def _refuse_existing(directory: RunDirectory, refuse: bool) -> None:
+    if refuse and is_main():
+        directory.refuse_existing()
+
+
+def _open_directory(
+    directory: RunDirectory,
+    config_text: str,
+    labels: dict[str, Any],
+    checkpoint: Checkpoint | None,
+    is_new: bool,
+) -> None:
+    if not is_main():
+        return
+    command = [sys.executable, *sys.argv]
+    if is_new:
+        directory.clear()
+    if checkpoint is None:
+        directory.create(config_text, labels, command)
+    else:
+        directory.reopen(config_text, labels, command, checkpoint.step, checkpoint.evaluated_step)
 
 
 def _run_of(checkpoint_path: Path) -> Path:

@@ -93,3 +93,39 @@ class RunLog:
     def _write(self, row: Row) -> None:
         for sink in self.sinks:
             sink.row(row)
+
+
+class RankLog(RunLog):
+    """The log of ranks other than 0: nothing but warnings, on stderr, with the number of the rank.
+
+    What is told of a whole step comes from rank 0.
+    """
+
+    def __init__(self, run: RunDirectory, num_steps: int, rank: int) -> None:
+        super().__init__(run, num_steps, sinks=(), console=Console(stderr=True))
+        self.rank = rank
+
+    def __enter__(self) -> RankLog:
+        return self
+
+    def message(self, text: str) -> None:
+        pass
+
+    def advance(self, step: int) -> None:
+        pass
+
+    def train_row(
+        self, step: int, values: Mapping[str, float], warnings: Iterable[str] | None = None
+    ) -> None:
+        pass
+
+    def validation(
+        self, step: int, values: Mapping[str, float], report: SegReport, is_best: bool
+    ) -> None:
+        pass
+
+    def warn(self, step: int, warnings: Mapping[str, str]) -> None:
+        for text in warnings.values():
+            self.terminal.message(
+                f"rank {self.rank}: step {step}/{self.terminal.num_steps}  warning: {text}"
+            )

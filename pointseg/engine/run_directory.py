@@ -24,8 +24,9 @@ EVALUATION_FILE = "evaluation.json"
 TENSORBOARD_DIR = "tensorboard"
 WANDB_DIR = "wandb"
 PROFILE_DIR = "profile"
+SKIPPED_DIR = "skipped"
 _OWN_FILES = (CONFIG_FILE, RUN_FILE, LABELS_FILE, METRICS_FILE, EVALUATION_FILE)
-_OWN_FOLDERS = (CHECKPOINT_DIR, TENSORBOARD_DIR, WANDB_DIR, PROFILE_DIR)
+_OWN_FOLDERS = (CHECKPOINT_DIR, TENSORBOARD_DIR, WANDB_DIR, PROFILE_DIR, SKIPPED_DIR)
 
 
 class RunDirectory:
@@ -58,6 +59,11 @@ class RunDirectory:
     def profile(self) -> Path:
         """Traces of torch.profiler."""
         return self.path / PROFILE_DIR
+
+    @property
+    def skipped(self) -> Path:
+        """Steps that were left out, see `pointseg.engine.skipped`."""
+        return self.path / SKIPPED_DIR
 
     def refuse_existing(self) -> None:
         """FileExistsError if a run is here already."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +18,8 @@ from pointseg.evaluation.voting import predict_scenes
 
 if TYPE_CHECKING:
     from pointseg.data import LabelMap, SegBatch
+
+TWICE = "scene {} comes twice; every scene counts once"
 
 OnScene = Callable[[str, np.ndarray, "np.ndarray | None"], None]
 
@@ -73,21 +77,66 @@ def evaluate(
         If a scene comes twice, has no labels, or if there is no scene at all; and as
         `predict_scenes`.
     """
+    counted = count_scenes(model, batches, label_map, protocol, on_scene, rule=rule)
+    return report_of([counted], label_map, protocol, rule=rule, split=split)
+
+
+@dataclass(frozen=True)
+class SceneCounts:
+    """The points of some scenes, counted by true and predicted class."""
+
+    confusion: ConfusionMatrix
+    scenes: tuple[SceneScore, ...]
+
+
+def count_scenes(
+    model: nn.Module,
+    batches: Iterable[SegBatch],
+    label_map: LabelMap,
+    protocol: Protocol = SINGLE_PASS,
+    on_scene: OnScene | None = None,
+    *,
+    rule: MetricRule,
+) -> SceneCounts:
+    """What `evaluate` counts, also for no scene at all."""
     confusion = ConfusionMatrix(label_map.num_classes)
     scores: dict[str, SceneScore] = {}
     for scene in predict_scenes(model, _labelled(batches), protocol):
         if scene.scene_id in scores:
-            raise ValueError(f"scene {scene.scene_id} comes twice; every scene counts once")
+            raise ValueError(TWICE.format(scene.scene_id))
         own = ConfusionMatrix(label_map.num_classes)
         own.update(scene.labels, scene.target)
         scores[scene.scene_id] = SceneScore.of(scene.scene_id, own, rule)
         confusion.merge(own)
         if on_scene is not None:
             on_scene(scene.scene_id, scene.labels, scene.target)
-    if not scores:
+    return SceneCounts(confusion, tuple(scores.values()))
+
+
+def report_of(
+    parts: Sequence[SceneCounts],
+    label_map: LabelMap,
+    protocol: Protocol = SINGLE_PASS,
+    *,
+    rule: MetricRule,
+    split: str,
+) -> SegReport:
+    """The report of scenes that were counted in several parts, their ids in turn from each part.
+
+    ValueError where a scene is in two parts, or there is none.
+    """
+    confusion = ConfusionMatrix(label_map.num_classes)
+    for part in parts:
+        confusion.merge(part.confusion)
+    turns = itertools.zip_longest(*(part.scenes for part in parts))
+    scenes = [scene for turn in turns for scene in turn if scene is not None]
+    scene_ids = [scene.scene_id for scene in scenes]
+    if len(set(scene_ids)) < len(scene_ids):
+        raise ValueError(TWICE.format(next(s for s in scene_ids if scene_ids.count(s) > 1)))
+    if not scene_ids:
         raise ValueError("there is no scene to evaluate: batches is empty")
-    report = SegReport.of(confusion, label_map.names, protocol.name, rule, list(scores), split)
-    return report.with_scenes(list(scores.values()))
+    report = SegReport.of(confusion, label_map.names, protocol.name, rule, scene_ids, split)
+    return report.with_scenes(scenes)
 
 
 def _labelled(batches: Iterable[SegBatch]) -> Iterator[SegBatch]:

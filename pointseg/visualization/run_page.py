@@ -111,7 +111,7 @@ def _described(run: RunHistory, name: str, color: str, links: _PageLinks) -> dic
         "configText": run.config_text,
         "starts": _starts(run.facts),
         "warnings": _warnings(run),
-        "events": [_event(row) for row in run.events],
+        "events": [*_skipped(run), *(_event(row) for row in run.events)],
         "problems": list(run.problems),
     }
 
@@ -193,6 +193,19 @@ def _warnings(run: RunHistory) -> list[dict[str, Any]]:
             entry["last"] = row["step"]
             entry["rows"] += 1
     return list(found.values())
+
+
+def _skipped(run: RunHistory) -> list[dict[str, Any]]:
+    """The rows of training before which steps were left out."""
+    events = []
+    before = 0
+    for row in run.of_kind("train"):
+        count = row.get("skipped_steps") or 0
+        if count > before:
+            text = f"{count - before} left out since the row before, {count} in the whole run"
+            events.append({"step": row["step"], "kind": "skipped steps", "text": text})
+        before = count
+    return events
 
 
 def _event(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def test_all_that_a_run_has(tmp_path):
     assert (run.name, run.step, run.num_steps) == ("rooms", 40, 40)
     assert [row["step"] for row in run.of_kind("train")] == [10, 20, 30, 40]
     assert [row["mean_iou"] for row in run.of_kind("validation")] == [0.2, 0.4]
-    assert [row["kind"] for row in run.events] == ["skipped"]
+    assert [row["kind"] for row in run.events] == ["note"]
     assert run.evaluation["scenes"][0]["scene_id"] == "scene0000_00"
     assert run.facts["resumed"][0]["step"] == 20
     assert run.problems == ()

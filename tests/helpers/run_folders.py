@@ -19,7 +19,7 @@ def write_run(folder: Path, lr: float = 0.1, num_rows: int = 4, **sections: Any)
     folder.mkdir(parents=True)
     steps = range(10, 10 * num_rows + 1, 10)
     rows = [_train_row(step, lr) for step in steps]
-    rows.insert(1, {"step": 15, "kind": "skipped", "scenes": "scene0001_00"})
+    rows.insert(1, {"step": 15, "kind": "note", "scenes": "scene0001_00"})
     rows += [_validation_row(steps[len(steps) // 2 - 1], 0.2), _validation_row(steps[-1], 0.4)]
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "metrics.jsonl").write_text(text, encoding="utf-8")
@@ -54,6 +54,7 @@ def _train_row(step: int, lr: float) -> dict[str, Any]:
         "points_per_s": 2e5,
         **{f"time_s/{phase}": 0.01 * i for i, phase in enumerate(PHASES, start=1)},
         **{f"codebook/{s}/perplexity": 2.0 for s in ("encoder.1", "decoder.0")},
+        "skipped_steps": 2 if step > 20 else 0,
         "warnings": ["codebook/encoder.1"] if step in (20, 30) else [],
     }
 

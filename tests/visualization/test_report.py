@@ -44,7 +44,14 @@ def test_the_file_has_all_numbers_and_needs_no_network(tmp_path, capsys):
     worst = first["evaluation"]["worst"]
     assert [scene["scene_id"][:9] for scene in worst] == ["scene0001", "scene0003", "scene0000"]
     assert first["warnings"] == [{"key": "codebook/encoder.1", "first": 20, "last": 30, "rows": 2}]
-    assert first["events"] == [{"step": 15, "kind": "skipped", "text": "scenes scene0001_00"}]
+    assert first["events"] == [
+        {
+            "step": 30,
+            "kind": "skipped steps",
+            "text": "2 left out since the row before, 2 in the whole run",
+        },
+        {"step": 15, "kind": "note", "text": "scenes scene0001_00"},
+    ]
     assert [start["step"] for start in first["starts"]] == [0, 20]
     assert report["differences"] == {"optimizer.lr": ["0.1", "0.2"]}
     assert first["color"] != second["color"]
@@ -161,7 +168,8 @@ def test_a_report_of_one_run(open_report, tmp_path):
     share = tab.page.evaluate("document.querySelector('#confusion .plot').data[0].z")
     assert share == [[80, 20, 0], [30, 70, 0], [None, None, None]]
     assert [row[1] for row in tab.table("worst")] == ["0.100", "0.300", "0.500"]
-    assert [row[2] for row in tab.table("events")] == ["skipped", "resumed", "warning"]
+    happened = [row[2] for row in tab.table("events")]
+    assert happened == ["note", "resumed", "warning", "skipped steps"]
     tab.page.locator("#configurations summary").click()
     assert "steps: 40" in tab.page.locator("#configurations pre").inner_text()
     tab.page.locator("#smoothing").fill("0.5")

@@ -12,7 +12,7 @@ const PHASES = {
 const TIME = "time_s/";
 const IOU = "iou_";
 // Keys that have a chart of their own; what is left over is the model's.
-const KNOWN = /^(loss|loss_.*|lr|lr\/.*|grad_norm|.*_per_s|step_time_s|peak_memory_gib|epoch|step|time_s\/.*)$/;
+const KNOWN = /^(loss|loss_.*|lr|lr\/.*|grad_norm|.*_per_s|step_time_s|peak_memory_gib|skipped_steps|epoch|step|time_s\/.*)$/;
 
 function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
