@@ -152,26 +152,18 @@ def train(
     if rank() > 0:  # equal weights, but other draws from here on
         seed_rank(config.train.seed)
     start = 0 if checkpoint is None else checkpoint.step
-    log: RunLog = RankLog(directory, config.train.steps, rank())
-    if is_main():
-        sinks = file_sinks(
-            directory,
-            start,
-            say,
-            tensorboard=config.train.tensorboard,
-            wandb=config.train.wandb,
-            project=config.name,
-            config=configuration.to_dict(config),
-        )
-        log = RunLog(directory, config.train.steps, start, sinks, console)
+    log = everywhere(lambda: _log_of(config, directory, start, console))
     # All that can be refused is refused before anything in the run directory changes.
     trainer = everywhere(
         lambda: build_trainer(config, model, train_scenes, val_scenes, log, device, group)
     )
     if checkpoint is not None:
         everywhere(lambda: trainer.restore(checkpoint))
-    if profiled_steps is not None and is_main():
-        trainer.profiler = StepProfiler(directory.profile, profiled_steps, start, device, say)
+    if profiled_steps is not None:
+        profiler = everywhere(
+            lambda: StepProfiler(directory.profile, profiled_steps, start, device, say)
+        )
+        trainer.profiler = profiler if is_main() else None
     labels = pack_label_map(train_scenes.label_map)
     everywhere(lambda: _open_directory(directory, text, labels, checkpoint, is_new))
     with log, trainer.profiler or nullcontext():
@@ -190,6 +182,24 @@ def train(
                 f"go on with: --resume {directory.path}"
             )
     return 0
+
+
+def _log_of(
+    config: ExperimentConfig, directory: RunDirectory, start_step: int, console: Console
+) -> RunLog:
+    """The log of this rank."""
+    if not is_main():
+        return RankLog(directory, config.train.steps, rank())
+    sinks = file_sinks(
+        directory,
+        start_step,
+        partial(console.print, highlight=False, markup=False, soft_wrap=True),
+        tensorboard=config.train.tensorboard,
+        wandb=config.train.wandb,
+        project=config.name,
+        config=configuration.to_dict(config),
+    )
+    return RunLog(directory, config.train.steps, start_step, sinks, console)
 
 
 def _start_logging() -> None:
