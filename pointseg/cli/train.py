@@ -13,6 +13,8 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,10 @@ from pointseg.engine.checkpoint import (
 from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.fingerprint import Fingerprint
 from pointseg.engine.logging import RankLog, RunLog
+from pointseg.engine.profiling import StepProfiler
 from pointseg.engine.random_state import seed_everything, seed_rank
 from pointseg.engine.run_directory import RunDirectory, default_run_path
+from pointseg.engine.sinks import file_sinks
 from pointseg.engine.trainer import Trainer
 from pointseg.experiment import (
     ExperimentConfig,
@@ -56,6 +60,8 @@ from pointseg.experiment import (
 )
 from pointseg.initial_weights import InitialWeights
 from pointseg.teacher import build_distillation, find_teacher
+
+DEFAULT_PROFILED_STEPS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +102,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --init-from: of other classes, take over the rows of those with the same name, "
         "or with the given ones, such as couch=sofa; the rest of the head begins anew",
     )
+    parser.add_argument(
+        "--profile",
+        type=int,
+        nargs="?",
+        const=DEFAULT_PROFILED_STEPS,
+        metavar="STEPS",
+        help="also write a torch.profiler trace of so many steps (default: "
+        f"{DEFAULT_PROFILED_STEPS}) near the start, and list the heaviest operators; the run goes "
+        "on afterwards",
+    )
     add_device_argument(parser)
 
 
@@ -125,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
         _start_logging()
         directory = gather_objects(directory)[0]  # its name may be the time on rank 0
         everywhere(lambda: _refuse_existing(directory, is_new and not args.overwrite))
-        return train(config, directory, device, checkpoint, is_new, group, initial)
+        return train(config, directory, device, checkpoint, is_new, group, initial, args.profile)
 
 
 def train(
@@ -136,18 +152,21 @@ def train(
     is_new: bool = True,
     group: Group | None = None,
     initial: InitialWeights | None = None,
+    profiled_steps: int | None = None,
 ) -> int:
     """Train ``config`` in ``directory``, from ``checkpoint`` on where there is one.
 
     ``is_new``: the directory is not the one that the checkpoint was written in; an earlier run in
     it is removed. ``initial``: the weights that a new run begins with. Every rank of ``group``
-    calls it; only rank 0 writes and prints. Returns the exit code.
+    calls it; only rank 0 writes and prints. ``profiled_steps``: how many a trace is written of, on
+    rank 0; None for no trace. Returns the exit code.
     """
     group = group or Group()
     console = Console(quiet=not is_main())
     config, teacher = find_teacher(config)
     text = configuration.dump(config)
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    say(text)
 
     def open_scenes() -> tuple[SceneDataset, SceneDataset]:
         return (
@@ -160,12 +179,10 @@ def train(
     seed_everything(config.train.seed)
     model = build_model(config, train_scenes.label_map)
     ranks = f"; {num_ranks()} ranks" if num_ranks() > 1 else ""
-    console.print(
+    say(
         f"{config.model.name}: {sum(p.numel() for p in model.parameters()):,} parameters; "
-        f"{len(train_scenes)} training scenes, {len(val_scenes)} validation scenes; on {device}"
-        f"{ranks}",
-        highlight=False,
-        soft_wrap=True,
+        f"scenes: {len(train_scenes)} to train on, {len(val_scenes)} to evaluate; on {device}"
+        f"{ranks}"
     )
     identity = fingerprint(config, train_scenes.label_map)
     if initial is not None:
@@ -174,9 +191,7 @@ def train(
     if rank() > 0:  # equal weights, but other draws from here on
         seed_rank(config.train.seed)
     start = 0 if checkpoint is None else checkpoint.step
-    log: RunLog = RankLog(directory, config.train.steps, rank())
-    if is_main():
-        log = RunLog(directory, config.train.steps, start, config.train.tensorboard, console)
+    log = everywhere(lambda: _log_of(config, directory, start, console))
 
     def prepare() -> Trainer:
         distillation = build_distillation(config, teacher, train_scenes.label_map, device)
@@ -192,16 +207,25 @@ def train(
         earlier.check(identity, "the checkpoint")
         changes = earlier.changes(identity)
         everywhere(lambda: trainer.restore(checkpoint))
+    if profiled_steps is not None:
+        profiler = everywhere(
+            lambda: StepProfiler(directory.profile, profiled_steps, start, device, say)
+        )
+        trainer.profiler = profiler if is_main() else None
     labels = pack_label_map(train_scenes.label_map)
     everywhere(lambda: _open_directory(directory, text, labels, checkpoint, is_new))
-    with log:
+    with log, trainer.profiler or nullcontext():
         if checkpoint is not None:
             log.message(f"going on after step {start} of {directory.path}")
             for change in changes:
                 log.message(f"changed: {change}")
         result = trainer.run()
         if result.completed:
-            log.message(f"done after {result.step} steps; run directory: {directory.path}")
+            if result.report is not None:
+                say(result.report.table())
+            best = "" if result.best_metric is None else f", best mIoU {result.best_metric:.3f}"
+            log.message(f"done after {result.step} steps{best}; run directory: {directory.path}")
+            log.message(f"curves: pointseg report {directory.path} --out report.html")
         else:
             log.message(
                 f"{result.signal_name}: saved after step {result.step}; "
@@ -222,6 +246,24 @@ def _renamed(pairs: Sequence[str] | None) -> dict[str, str] | None:
                 "class now and that in the checkpoint"
             )
     return {name.strip(): stored.strip() for name, _, stored in split}
+
+
+def _log_of(
+    config: ExperimentConfig, directory: RunDirectory, start_step: int, console: Console
+) -> RunLog:
+    """The log of this rank."""
+    if not is_main():
+        return RankLog(directory, config.train.steps, rank())
+    sinks = file_sinks(
+        directory,
+        start_step,
+        partial(console.print, highlight=False, markup=False, soft_wrap=True),
+        tensorboard=config.train.tensorboard,
+        wandb=config.train.wandb,
+        project=config.name,
+        config=configuration.to_dict(config),
+    )
+    return RunLog(directory, config.train.steps, start_step, sinks, console)
 
 
 def _start_logging() -> None:

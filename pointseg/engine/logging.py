@@ -1,30 +1,24 @@
-"""Where the numbers of a run go: the terminal, ``metrics.jsonl`` and TensorBoard."""
+"""Where the numbers of a run go: the terminal, ``metrics.jsonl``, TensorBoard and W&B."""
 
 from __future__ import annotations
 
-import json
-import math
-import time
-from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pointseg.engine.row_file import RowFile
 from pointseg.engine.run_directory import RunDirectory
+from pointseg.engine.sinks import JsonLines, Row, Sink
+from pointseg.engine.terminal import Terminal
+from pointseg.evaluation import SegReport, write_json
 
 
 class RunLog:
-    """Writes rows of named numbers; to be entered with ``with``.
+    """Gives rows of named numbers to the terminal and to every sink; to be entered with ``with``.
 
-    A row of ``metrics.jsonl`` is ``{"step", "kind": "train" | "validation", ...}``; nan and
-    infinity become null. Where the model can warn, ``"warnings"`` lists the keys of what it warns
-    of at that step. On a terminal a progress bar shows the last row with throughput and time
-    left; elsewhere every logged step is a line. On a full disk rows wait until there is room;
-    TensorBoard's log ends there.
+    A row of ``metrics.jsonl`` is ``{"step", "kind": "train" | "validation", ...}``. Where the model
+    can warn, ``"warnings"`` lists the keys of what it warns of at that step.
     """
 
     def __init__(
@@ -32,38 +26,21 @@ class RunLog:
         run: RunDirectory,
         num_steps: int,
         start_step: int = 0,
-        tensorboard: bool = True,
+        sinks: Sequence[Sink] | None = None,
         console: Console | None = None,
     ) -> None:
+        """``sinks``: besides the terminal; ``metrics.jsonl`` unless given (see `file_sinks`)."""
         self.run = run
-        self.num_steps = num_steps
-        self.console = console or Console()
-        self._start_step = start_step
-        self._tensorboard_wanted = tensorboard
-        self._tensorboard: Any = None
-        self._rows_wait = False
-        self._progress: Progress | None = None
-        self._task: Any = None
-        self._last_time_s = 0.0
-        self._last_step = start_step
+        self.terminal = Terminal(console or Console(), num_steps, start_step)
+        files = (JsonLines(run.metrics, self.message),) if sinks is None else sinks
+        self.sinks: tuple[Sink, ...] = (*files, self.terminal)
+        self._entered = ExitStack()
 
     def __enter__(self) -> RunLog:
-        self._metrics = RowFile(self.run.metrics)
-        self._tensorboard = self._open_tensorboard() if self._tensorboard_wanted else None
-        if self.console.is_terminal:
-            self._progress = Progress(
-                TextColumn("step"),
-                MofNCompleteColumn(),
-                BarColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}"),
-                console=self.console,
-            )
-            self._task = self._progress.add_task(
-                "", total=self.num_steps, completed=self._start_step
-            )
-            self._progress.start()
-        self._last_time_s = time.perf_counter()
+        with ExitStack() as stack:
+            for sink in self.sinks:
+                stack.enter_context(sink)
+            self._entered = stack.pop_all()
         return self
 
     def __exit__(
@@ -72,133 +49,50 @@ class RunLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-        if self._tensorboard is not None:
-            try:
-                self._tensorboard.close()
-            except OSError as failure:
-                self._end_tensorboard(failure)
-        problem = self._metrics.close()
-        if problem is not None:
-            self.message(
-                f"warning: the last {self._metrics.num_waiting} bytes of {self._metrics.path} "
-                f"could not be written ({problem.strerror})"
-            )
+        self._entered.__exit__(kind, error, trace)
 
     def message(self, text: str) -> None:
         """A line for the reader."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.terminal.message(text)
 
     def advance(self, step: int) -> None:
-        """Move the progress bar to ``step`` steps done."""
-        if self._progress is not None:
-            self._progress.update(self._task, completed=step)
-
-    def restart_clock(self) -> None:
-        """Leave the time since the last row out of the throughput (after an evaluation, say)."""
-        self._last_time_s = time.perf_counter()
+        """``step`` steps are done."""
+        self.terminal.advance(step)
 
     def train_row(
-        self,
-        step: int,
-        values: Mapping[str, float],
-        num_scenes: int,
-        num_voxels: int,
-        warnings: Iterable[str] | None = None,
+        self, step: int, values: Mapping[str, float], warnings: Iterable[str] | None = None
     ) -> None:
         """Numbers of the training step after which ``step`` steps are done.
 
-        ``num_scenes`` and ``num_voxels`` were processed since the last row, and give the
-        throughput. Of ``values`` the reader's line shows loss, lr and peak_memory_gib. ``warnings``
-        are the keys of all that the model warns of, None where it cannot.
+        ``values`` has what `Terminal` shows. ``warnings`` are the keys of all that the model warns
+        of, None where it cannot.
         """
-        now = time.perf_counter()
-        elapsed = max(now - self._last_time_s, 1e-9)
-        step_time_s = elapsed / max(step - self._last_step, 1)
-        self._last_time_s, self._last_step = now, step
-        speed = {
-            "step_time_s": round(step_time_s, 4),
-            "scenes_per_s": round(num_scenes / elapsed, 3),
-            "voxels_per_s": round(num_voxels / elapsed),
-        }
-        self._write("train", step, {**values, **speed}, warnings)
-        text = (
-            f"loss {values['loss']:.4f}  lr {values['lr']:.2e}  "
-            f"{num_scenes / elapsed:.2f} scenes/s  {num_voxels / elapsed / 1000:.0f}k voxels/s  "
-            f"{values['peak_memory_gib']:.2f} GiB"
-        )
-        if self._progress is not None:
-            self._progress.update(self._task, completed=step, description=text)
-        else:
-            left = timedelta(seconds=round(step_time_s * (self.num_steps - step)))
-            self.message(
-                f"step {step:>{len(str(self.num_steps))}}/{self.num_steps}  {text}  {left} left"
-            )
+        keys = None if warnings is None else tuple(sorted(warnings))
+        self._write(Row("train", step, values, keys))
 
-    def validation_row(self, step: int, values: Mapping[str, float], text: str) -> None:
-        """Numbers of an evaluation of the model after ``step`` steps, and the line that says so."""
-        self._write("validation", step, values)
-        self.message(f"step {step:>{len(str(self.num_steps))}}/{self.num_steps}  {text}")
+    def validation(
+        self, step: int, values: Mapping[str, float], report: SegReport, is_best: bool
+    ) -> None:
+        """An evaluation of the model after ``step`` steps: its numbers, the line that says so, and
+        the report as ``evaluation.json``, in place of that of the last evaluation.
+
+        ``values`` has evaluation_time_s; ``is_best``: none before it had a higher mIoU.
+        """
+        seconds = values["evaluation_time_s"]
+        best = ", the best so far" if is_best else ""
+        text = f"{report.headline}, accuracy {report.accuracy:.3f}{best}  {seconds:.1f} s"
+        self._write(Row("validation", step, values, headline=text))
+        write_json(report, self.run.evaluation, {"step": step}, overwrite=True)
 
     def warn(self, step: int, warnings: Mapping[str, str]) -> None:
-        """Lines for the reader about what has gone wrong since the last row, key -> text."""
+        """What has gone wrong since the last row, key -> text."""
         for key, text in warnings.items():
-            self.message(
-                f"step {step:>{len(str(self.num_steps))}}/{self.num_steps}  warning: {text}"
-            )
-            self._add("text", f"warnings/{key}", text, step)
+            for sink in self.sinks:
+                sink.warning(step, key, text)
 
-    def _write(
-        self,
-        kind: str,
-        step: int,
-        values: Mapping[str, float],
-        warnings: Iterable[str] | None = None,
-    ) -> None:
-        row: dict[str, Any] = {"step": step, "kind": kind}
-        row |= {k: v if math.isfinite(v) else None for k, v in values.items()}
-        if warnings is not None:
-            row["warnings"] = sorted(warnings)
-        self._append(json.dumps(row))
-        for name, value in values.items():
-            self._add("scalar", f"{kind}/{name}", value, step)
-        if warnings is not None:
-            self._add("scalar", f"{kind}/warnings", len(row["warnings"]), step)
-
-    def _append(self, line: str) -> None:
-        problem = self._metrics.append(line)
-        if problem is not None and not self._rows_wait:
-            self.message(
-                f"warning: {self._metrics.path} cannot be written ({problem.strerror}): its rows "
-                "wait until it can"
-            )
-        self._rows_wait = problem is not None
-
-    def _add(self, what: str, name: str, value: Any, step: int) -> None:
-        """Add a "scalar" or a "text" to TensorBoard's log, where there is one."""
-        if self._tensorboard is None:
-            return
-        try:
-            getattr(self._tensorboard, f"add_{what}")(name, value, step)
-        except OSError as problem:
-            self._end_tensorboard(problem)
-
-    def _end_tensorboard(self, problem: OSError) -> None:
-        self._tensorboard = None
-        self.message(f"warning: TensorBoard's log ends here: {problem}")
-
-    def _open_tensorboard(self) -> Any:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            self.message(
-                "TensorBoard is not installed: its log is left out (pip install tensorboard)"
-            )
-            return None
-        return SummaryWriter(
-            str(self.run.tensorboard), purge_step=self._start_step + 1 if self._start_step else None
-        )
+    def _write(self, row: Row) -> None:
+        for sink in self.sinks:
+            sink.row(row)
 
 
 class RankLog(RunLog):
@@ -208,36 +102,30 @@ class RankLog(RunLog):
     """
 
     def __init__(self, run: RunDirectory, num_steps: int, rank: int) -> None:
-        super().__init__(run, num_steps, tensorboard=False, console=Console(stderr=True))
+        super().__init__(run, num_steps, sinks=(), console=Console(stderr=True))
         self.rank = rank
 
     def __enter__(self) -> RankLog:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
-
     def message(self, text: str) -> None:
         pass
 
+    def advance(self, step: int) -> None:
+        pass
+
     def train_row(
-        self,
-        step: int,
-        values: Mapping[str, float],
-        num_scenes: int,
-        num_voxels: int,
-        warnings: Iterable[str] | None = None,
+        self, step: int, values: Mapping[str, float], warnings: Iterable[str] | None = None
     ) -> None:
         pass
 
-    def validation_row(self, step: int, values: Mapping[str, float], text: str) -> None:
+    def validation(
+        self, step: int, values: Mapping[str, float], report: SegReport, is_best: bool
+    ) -> None:
         pass
 
     def warn(self, step: int, warnings: Mapping[str, str]) -> None:
         for text in warnings.values():
-            super().message(f"rank {self.rank}: step {step}/{self.num_steps}  warning: {text}")
+            self.terminal.message(
+                f"rank {self.rank}: step {step}/{self.terminal.num_steps}  warning: {text}"
+            )

@@ -20,10 +20,13 @@ CONFIG_FILE = "config.yaml"
 RUN_FILE = "run.json"
 LABELS_FILE = "labels.json"
 METRICS_FILE = "metrics.jsonl"
+EVALUATION_FILE = "evaluation.json"
 TENSORBOARD_DIR = "tensorboard"
+WANDB_DIR = "wandb"
+PROFILE_DIR = "profile"
 SKIPPED_DIR = "skipped"
-_OWN_FILES = (CONFIG_FILE, RUN_FILE, LABELS_FILE, METRICS_FILE)
-_OWN_FOLDERS = (CHECKPOINT_DIR, TENSORBOARD_DIR, SKIPPED_DIR)
+_OWN_FILES = (CONFIG_FILE, RUN_FILE, LABELS_FILE, METRICS_FILE, EVALUATION_FILE)
+_OWN_FOLDERS = (CHECKPOINT_DIR, TENSORBOARD_DIR, WANDB_DIR, PROFILE_DIR, SKIPPED_DIR)
 
 
 class RunDirectory:
@@ -44,8 +47,18 @@ class RunDirectory:
         return self.path / METRICS_FILE
 
     @property
+    def evaluation(self) -> Path:
+        """The report of the last evaluation."""
+        return self.path / EVALUATION_FILE
+
+    @property
     def tensorboard(self) -> Path:
         return self.path / TENSORBOARD_DIR
+
+    @property
+    def profile(self) -> Path:
+        """Traces of torch.profiler."""
+        return self.path / PROFILE_DIR
 
     @property
     def skipped(self) -> Path:
@@ -81,8 +94,8 @@ class RunDirectory:
         step: int,
         evaluated_step: int,
     ) -> None:
-        """Go on with the run here from a checkpoint: metrics written after it are dropped, as they
-        will come again, and so is what a killed process left half-written.
+        """Go on with the run here from a checkpoint: metrics and an evaluation written after it are
+        dropped, as they will come again, and so is what a killed process left half-written.
         """
         facts = self._read_facts()
         for name in _OWN_FILES:
@@ -101,6 +114,11 @@ class RunDirectory:
                 if _belongs_before(line, step, evaluated_step)
             ]
             self._write(METRICS_FILE, "".join(kept))
+        if self.evaluation.exists():
+            evaluation = json.loads(self.evaluation.read_text(encoding="utf-8"))
+            # One without a step is the user's own, of `pointseg evaluate --out`.
+            if evaluation.get("step", 0) > evaluated_step:
+                self.evaluation.unlink()
 
     def _describe(self, config_text: str, label_map: dict[str, Any]) -> None:
         self._write(CONFIG_FILE, config_text)

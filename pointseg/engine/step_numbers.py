@@ -41,6 +41,8 @@ class StepCounts:
     """Of all ranks."""
     num_voxels: int
     """Of all ranks."""
+    num_points: int
+    """Of all ranks."""
 
     @staticmethod
     def over_ranks(batches: Sequence[SegBatch]) -> StepCounts:
@@ -48,9 +50,10 @@ class StepCounts:
         valid = tuple(int((batch.voxel_labels != IGNORE_INDEX).sum()) for batch in batches)
         scenes = sum(batch.num_scenes for batch in batches)
         voxels = sum(batch.voxels.num_voxels for batch in batches)
-        columns = zip(*gather([sum(valid), scenes, voxels]), strict=True)
-        num_valid, num_scenes, num_voxels = (int(sum(column)) for column in columns)
-        return StepCounts(valid, max(num_valid, 1), num_scenes, num_voxels)
+        points = sum(sum(batch.point_counts) for batch in batches)
+        columns = zip(*gather([sum(valid), scenes, voxels, points]), strict=True)
+        num_valid, num_scenes, num_voxels, num_points = (int(sum(column)) for column in columns)
+        return StepCounts(valid, max(num_valid, 1), num_scenes, num_voxels, num_points)
 
 
 @dataclass(frozen=True)

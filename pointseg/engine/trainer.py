@@ -7,6 +7,7 @@ import itertools
 import logging
 import math
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,7 @@ from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, check_labels
 from pointseg.engine.optimizers import group_learning_rates, load_moments, set_learning_rate
 from pointseg.engine.precision import DTYPES, autocast, new_scaler
+from pointseg.engine.profiling import StepProfiler
 from pointseg.engine.random_state import (
     get_random_state,
     preserved_random_state,
@@ -49,6 +51,7 @@ from pointseg.engine.random_state import (
 from pointseg.engine.schedules import ScheduleConfig, learning_rate_factor
 from pointseg.engine.sealed_file import NotSaved
 from pointseg.engine.shared_state import average_norms, check_same_weights
+from pointseg.engine.sinks import WandbMode
 from pointseg.engine.skipped import (
     Outcome,
     SkippedStep,
@@ -57,6 +60,7 @@ from pointseg.engine.skipped import (
     release_memory_of,
     save_skipped_step,
 )
+from pointseg.engine.step_clock import StepClock
 from pointseg.engine.step_numbers import (
     REMEDY,
     DivergenceCheck,
@@ -131,6 +135,10 @@ class TrainConfig:
     """
     tensorboard: bool = True
     """Whether a TensorBoard log is written beside metrics.jsonl."""
+    wandb: WandbMode | None = None
+    """Whether Weights & Biases is given the numbers, too: offline (in the run directory, no network
+    needed) or online; null: not.
+    """
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "log_every", "max_failed_saves"):
@@ -258,8 +266,9 @@ class Trainer:
         self._measured_epoch = -1  # that the peak of the memory is of
         self._failed_saves = FailedSaves(config.max_failed_saves)
         self._warned: frozenset[str] = frozenset()
-        self._unlogged_scenes = 0
-        self._unlogged_voxels = 0
+        self.clock = StepClock.of(device)
+        self.profiler: StepProfiler | None = None
+        """Told of every step, where there is one."""
 
     def run(self) -> TrainResult:
         """Train until the configured number of steps is done or a signal asks to stop; leaves
@@ -280,7 +289,8 @@ class Trainer:
                     break
                 self.group.beat(self.step)
                 self._restart_peak_memory()
-                taken = everywhere(lambda: self._next_batches(batches))
+                with self.clock("data"):
+                    taken = everywhere(lambda: self._next_batches(batches))
                 numbers = self._train_step(taken)
                 if numbers is None:
                     continue
@@ -320,20 +330,20 @@ class Trainer:
             raise
         except Exception as found:
             error = found
-        outcomes, sums = self._conclude(error, sums)
+        with self.clock("reduce"):
+            outcomes, sums = self._conclude(error, sums)
         if any(outcomes):
             self._skip(batches, counts, before, outcomes, error)
             return None
 
-        reduce_gradients(self._parameters)
-        self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm or math.inf)
+        with self.clock("reduce"):
+            reduce_gradients(self._parameters)
+        with self.clock("optimizer"):
+            self.scaler.unscale_(self.optimizer)
+            norm = nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm or math.inf)
         position = self.position + counts.num_scenes
-        own = {
-            "lr": self.base_lr * factor,
-            **group_learning_rates(self.optimizer),
-            "epoch": position / self.num_scenes,
-        }
+        rates = {"lr": self.base_lr * factor, **group_learning_rates(self.optimizer)}
+        own = {**rates, "epoch": position / self.num_scenes}
         scene_ids = scenes_of(batches)
         loss = sums.pop("loss")
         numbers = StepNumbers(self.step + 1, scene_ids, loss, norm, {**sums, **own}, passes)
@@ -342,20 +352,22 @@ class Trainer:
             outcomes = [Outcome.NOT_FINITE] * num_ranks()
             self._skip(batches, counts, before, outcomes, None, problem)
             return None
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if not self.config.sync_batch_norm:
-            average_norms(self.model)
-        if self.average is not None:
-            self.average.update_parameters(self.model)
-            # What follows the progress is known; an average of it would lag behind.
-            _set_progress(self.average.module, self.progress)
+        with self.clock("optimizer"):
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            if not self.config.sync_batch_norm:
+                average_norms(self.model)
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+                # What follows the progress is known; an average of it would lag behind.
+                _set_progress(self.average.module, self.progress)
 
         self.step += 1
         self.position = position
         self.skipped_in_a_row = 0
-        self._unlogged_scenes += counts.num_scenes
-        self._unlogged_voxels += counts.num_voxels
+        self.clock.count_step(
+            scenes=counts.num_scenes, voxels=counts.num_voxels, points=counts.num_points
+        )
         return numbers
 
     def _passes(
@@ -367,11 +379,12 @@ class Trainer:
         sums: dict[str, Tensor | float] = {}
         passes: list[Numbers] = []
         for batch, num_valid in zip(batches, counts.own_valid, strict=True):
-            moved = batch.to(self.device, non_blocking=True)
-            with autocast(self.config.precision, self.device):
+            with self.clock("forward"), autocast(self.config.precision, self.device):
+                moved = batch.to(self.device, non_blocking=True)
                 terms, scalars = self._forward(moved, num_valid, counts)
-            total = torch.stack(list(terms.values())).sum()
-            self.scaler.scale(total).backward()
+                total = torch.stack(list(terms.values())).sum()
+            with self.clock("backward"):
+                self.scaler.scale(total).backward()
             for name, value in {
                 "loss": total,
                 **{f"loss_{k}": v for k, v in terms.items()},
@@ -503,14 +516,17 @@ class Trainer:
 
     def _log_step(self, numbers: StepNumbers) -> None:
         self.log.advance(self.step)
+        if self.profiler is not None:
+            self.profiler.step()
         if self.step % self.config.log_every == 0 or self.step == self.config.steps:
             self._divergence.check()
-            row = {**numbers.read(), "peak_memory_gib": peak_memory_gib(self.device)}
+            own = {
+                "peak_memory_gib": peak_memory_gib(self.device),
+                "skipped_steps": self.skipped_steps,
+            }
+            row = {**numbers.read(), **own, **self.clock.read()}
             warnings = self._model_warnings()
-            self.log.train_row(
-                self.step, row, self._unlogged_scenes, self._unlogged_voxels, warnings
-            )
-            self._unlogged_scenes = self._unlogged_voxels = 0
+            self.log.train_row(self.step, row, warnings)
             if warnings is not None:
                 self.log.warn(
                     self.step, {k: v for k, v in warnings.items() if k not in self._warned}
@@ -535,8 +551,15 @@ class Trainer:
         self.save()  # an evaluation that fails costs no training
         model = self.model if self.average is None else self.average.module
         batches = _until_stopped(self.val_batches, stop)
-        with preserved_random_state(), autocast(self.config.precision, self.device):
-            counted = everywhere(lambda: count_scenes(model, batches, self.label_map))
+        begin_s = time.perf_counter()
+        with (
+            self.clock("evaluation"),
+            preserved_random_state(),
+            autocast(self.config.precision, self.device),
+        ):
+            counted = everywhere(
+                lambda: count_scenes(model, batches, self.label_map, rule=self.rule)
+            )
         if _stop_signal(stop):
             raise Interrupted
         parts = gather_objects(counted)
@@ -552,9 +575,10 @@ class Trainer:
             f"iou_{name}": float(iou) for name, iou in zip(report.names, report.iou, strict=True)
         }
         row = {**self.metrics, **report.scores.further, **per_class}
-        self.log.validation_row(self.step, row, report.headline)
-        self._save_evaluated(float(row[self.config.best_metric]))
-        self.log.restart_clock()
+        metric = float(row[self.config.best_metric])
+        row["evaluation_time_s"] = time.perf_counter() - begin_s
+        self.log.validation(self.step, row, report, is_better(metric, self.best_metric))
+        self._save_evaluated(metric)
 
     def _save_evaluated(self, metric: float) -> None:
         """Save the state, as the best one if it is; one that cannot be saved does not count."""
@@ -596,9 +620,8 @@ class Trainer:
         next save.
         """
         self._divergence.check()
-        checkpoint = self.checkpoint()
 
-        def write() -> bool:
+        def write(checkpoint: Checkpoint) -> bool:
             if is_main():
                 try:
                     self.checkpoints.save(checkpoint, is_best)
@@ -609,7 +632,9 @@ class Trainer:
                     return False
             return True
 
-        is_saved = gather_objects(everywhere(write))[0]
+        with self.clock("checkpoint"):
+            checkpoint = self.checkpoint()
+            is_saved = gather_objects(everywhere(lambda: write(checkpoint)))[0]
         if is_saved:
             self._failed_saves.clear()
             self._saved_step = self.step

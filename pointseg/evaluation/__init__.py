@@ -9,7 +9,7 @@ from pointseg.evaluation.inference import evaluation_mode, predict_points, predi
 from pointseg.evaluation.label_files import FORMATS, write_labels
 from pointseg.evaluation.parts import PartCounter, PointSubsets
 from pointseg.evaluation.protocol import SINGLE_PASS, Protocol
-from pointseg.evaluation.report import Part, SegReport, read_json, write_json
+from pointseg.evaluation.report import Part, SceneScore, SegReport, read_json, write_json
 from pointseg.evaluation.rings import DistanceRings
 from pointseg.evaluation.rules import (
     NUSCENES_RULE,
@@ -72,6 +72,7 @@ __all__ = [
     "Protocol",
     "SceneCounts",
     "ScenePrediction",
+    "SceneScore",
     "SceneVotes",
     "ScoredData",
     "Scores",

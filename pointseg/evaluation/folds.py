@@ -83,7 +83,11 @@ def join_folds(
         for name in first.parts
     }
     parts = {name: Part.of(first.parts[name].group, _sum(m), rule) for name, m in matrices.items()}
-    return joined.with_parts(parts).with_data(_joined_data([fold.data for fold in folds]))
+    # Folds of which some have no scores of scenes, as older reports, have none together.
+    complete = all(len(fold.scenes) == fold.num_scenes for fold in folds)
+    scenes = [scene for fold in folds for scene in fold.scenes] if complete else []
+    data = _joined_data([fold.data for fold in folds])
+    return joined.with_parts(parts).with_data(data).with_scenes(scenes)
 
 
 def check_folds(folds: Sequence[tuple[str, FoldOutline]], rule: MetricRule) -> None:

@@ -51,6 +51,48 @@ class Part:
         return Part(group, rule.score(confusion.counts), _frozen(confusion.counts))
 
 
+@dataclass(frozen=True)
+class SceneScore:
+    """Scores of one scene by itself, by the rule of the whole report; nan without a point scored.
+
+    Their mean is not the score of the scenes together.
+    """
+
+    scene_id: str
+    mean_iou: float
+    accuracy: float
+    num_points: int
+    """Raw points scored."""
+
+    @staticmethod
+    def of(scene_id: str, confusion: ConfusionMatrix, rule: MetricRule) -> SceneScore:
+        """The scores of the scene with these counts."""
+        if not confusion.num_points:
+            return SceneScore(scene_id, math.nan, math.nan, 0)
+        scores = rule.score(confusion.counts)
+        return SceneScore(
+            scene_id, float(scores.mean_iou), float(scores.accuracy), confusion.num_points
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; nan becomes None."""
+        return {
+            "scene_id": self.scene_id,
+            "mean_iou": _number(self.mean_iou),
+            "accuracy": _number(self.accuracy),
+            "num_points": self.num_points,
+        }
+
+    @staticmethod
+    def from_dict(stored: Mapping[str, Any]) -> SceneScore:
+        """The scores that `to_dict` gave."""
+        mean_iou, accuracy = (
+            math.nan if stored[key] is None else float(stored[key])
+            for key in ("mean_iou", "accuracy")
+        )
+        return SceneScore(stored["scene_id"], mean_iou, accuracy, int(stored["num_points"]))
+
+
 @dataclass(frozen=True, eq=False)
 class SegReport:
     """Scores of a semantic segmentation, with all it takes to read them.
@@ -74,6 +116,8 @@ class SegReport:
         Subsets of the points by name; they may overlap, and need not make up the whole.
     data : ScoredData or None
         Where the scenes come from, where that is known.
+    scenes : tuple of SceneScore
+        Each scene by itself, in the order of ``scene_ids``; empty where that was not counted.
     """
 
     protocol: str
@@ -87,6 +131,7 @@ class SegReport:
     num_ignored: int
     parts: Mapping[str, Part] = field(default_factory=dict)
     data: ScoredData | None = None
+    scenes: tuple[SceneScore, ...] = ()
 
     @property
     def num_scenes(self) -> int:
@@ -166,6 +211,10 @@ class SegReport:
         counted = "" if release in (None, self.num_scenes) else f" of {release}"
         return f"split {self.split} of {self.data.title}: {self.num_scenes}{counted} scenes"
 
+    def with_scenes(self, scenes: Sequence[SceneScore]) -> SegReport:
+        """The report with scores of each scene."""
+        return dataclasses.replace(self, scenes=tuple(scenes))
+
     @property
     def headline(self) -> str:
         """One line: ``mIoU 0.712 (single pass, raw points)``."""
@@ -202,6 +251,7 @@ class SegReport:
                 for name, part in self.parts.items()
             },
             "scene_ids": list(self.scene_ids),
+            "scenes": [scene.to_dict() for scene in self.scenes],
         }
 
     def table(self) -> Table:
@@ -251,13 +301,14 @@ def read_json(path: Path, find_rule: Callable[[str], MetricRule]) -> SegReport:
             for name, part in stored["parts"].items()
         }
         data = None if stored["data"] is None else ScoredData.from_dict(stored["data"])
+        scenes = [SceneScore.from_dict(scene) for scene in stored.get("scenes", ())]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         missing = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
             f"{path}: not a report of this version ({missing}); write it again with "
             "`pointseg evaluate --out`"
         ) from error
-    return report.with_parts(parts).with_data(data)
+    return report.with_parts(parts).with_data(data).with_scenes(scenes)
 
 
 def _scored(names: Sequence[str], scores: Scores, confusion: np.ndarray) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from pointseg.evaluation.confusion import ConfusionMatrix
 from pointseg.evaluation.protocol import SINGLE_PASS, Protocol
-from pointseg.evaluation.report import SegReport
+from pointseg.evaluation.report import SceneScore, SegReport
 from pointseg.evaluation.rules import MetricRule
 from pointseg.evaluation.voting import predict_scenes
 
@@ -77,7 +77,7 @@ def evaluate(
         If a scene comes twice, has no labels, or if there is no scene at all; and as
         `predict_scenes`.
     """
-    counted = count_scenes(model, batches, label_map, protocol, on_scene)
+    counted = count_scenes(model, batches, label_map, protocol, on_scene, rule=rule)
     return report_of([counted], label_map, protocol, rule=rule, split=split)
 
 
@@ -86,7 +86,7 @@ class SceneCounts:
     """The points of some scenes, counted by true and predicted class."""
 
     confusion: ConfusionMatrix
-    scene_ids: tuple[str, ...]
+    scenes: tuple[SceneScore, ...]
 
 
 def count_scenes(
@@ -95,18 +95,22 @@ def count_scenes(
     label_map: LabelMap,
     protocol: Protocol = SINGLE_PASS,
     on_scene: OnScene | None = None,
+    *,
+    rule: MetricRule,
 ) -> SceneCounts:
     """What `evaluate` counts, also for no scene at all."""
     confusion = ConfusionMatrix(label_map.num_classes)
-    scene_ids: dict[str, None] = {}
+    scores: dict[str, SceneScore] = {}
     for scene in predict_scenes(model, _labelled(batches), protocol):
-        if scene.scene_id in scene_ids:
+        if scene.scene_id in scores:
             raise ValueError(TWICE.format(scene.scene_id))
-        scene_ids[scene.scene_id] = None
-        confusion.update(scene.labels, scene.target)
+        own = ConfusionMatrix(label_map.num_classes)
+        own.update(scene.labels, scene.target)
+        scores[scene.scene_id] = SceneScore.of(scene.scene_id, own, rule)
+        confusion.merge(own)
         if on_scene is not None:
             on_scene(scene.scene_id, scene.labels, scene.target)
-    return SceneCounts(confusion, tuple(scene_ids))
+    return SceneCounts(confusion, tuple(scores.values()))
 
 
 def report_of(
@@ -124,13 +128,15 @@ def report_of(
     confusion = ConfusionMatrix(label_map.num_classes)
     for part in parts:
         confusion.merge(part.confusion)
-    turns = itertools.zip_longest(*(part.scene_ids for part in parts))
-    scene_ids = [scene_id for turn in turns for scene_id in turn if scene_id is not None]
+    turns = itertools.zip_longest(*(part.scenes for part in parts))
+    scenes = [scene for turn in turns for scene in turn if scene is not None]
+    scene_ids = [scene.scene_id for scene in scenes]
     if len(set(scene_ids)) < len(scene_ids):
         raise ValueError(TWICE.format(next(s for s in scene_ids if scene_ids.count(s) > 1)))
     if not scene_ids:
         raise ValueError("there is no scene to evaluate: batches is empty")
-    return SegReport.of(confusion, label_map.names, protocol.name, rule, scene_ids, split)
+    report = SegReport.of(confusion, label_map.names, protocol.name, rule, scene_ids, split)
+    return report.with_scenes(scenes)
 
 
 def _labelled(batches: Iterable[SegBatch]) -> Iterator[SegBatch]:

@@ -110,7 +110,7 @@ def make_trainer(
         model = synchronized(model)
     log: RunLog = RankLog(run, config.steps, rank())
     if rank() == 0:
-        log = RunLog(run, config.steps, tensorboard=False, console=Console(quiet=True))
+        log = RunLog(run, config.steps, console=Console(quiet=True))
     return Trainer(
         config=config,
         schedule=ScheduleConfig(name="constant"),

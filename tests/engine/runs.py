@@ -35,7 +35,10 @@ train:
   tensorboard: false
 """
 
-CLOCK = ("step_time_s", "scenes_per_s", "voxels_per_s", "peak_memory_gib")
+CLOCK = (
+    *("step_time_s", "scenes_per_s", "voxels_per_s", "points_per_s"),
+    *("peak_memory_gib", "evaluation_time_s"),
+)
 """Keys of a metrics row that depend on the machine and on what else it does."""
 
 
@@ -47,7 +50,10 @@ def write_config(folder: Path, root: Path) -> Path:
 
 def metrics(run: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in CLOCK} for row in rows]
+    return [
+        {k: v for k, v in row.items() if k not in CLOCK and not k.startswith("time_s/")}
+        for row in rows
+    ]
 
 
 def assert_same_state(first: Any, second: Any, where: str = "") -> None:

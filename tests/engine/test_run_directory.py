@@ -17,6 +17,7 @@ from pointseg.engine.checkpoint import load_checkpoint
 from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.logging import RunLog
 from pointseg.engine.run_directory import RunDirectory, default_run_path
+from pointseg.evaluation import SCANNET_RULE, ConfusionMatrix, SceneScore, SegReport, read_json
 from pointseg.experiment import load_config, load_trained
 from tests.engine.runs import metrics
 
@@ -93,6 +94,19 @@ def test_resuming_is_noted_and_may_go_elsewhere(tiny_config, tmp_path, capsys):
     assert [row["step"] for row in metrics(copy)] == [4, 4]
 
 
+def test_an_evaluation_after_the_checkpoint_is_dropped(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.create("", {}, [])
+    for stored, evaluated_step, is_kept in (
+        ({"step": 6}, 6, True),
+        ({"step": 6}, 3, False),
+        ({"checkpoint": "elsewhere.pt"}, 0, True),
+    ):
+        run.evaluation.write_text(json.dumps(stored), encoding="utf-8")
+        run.reopen("", {}, [], step=6, evaluated_step=evaluated_step)
+        assert run.evaluation.exists() == is_kept
+
+
 def test_load_trained(tiny_config, tmp_path):
     run = tmp_path / "run"
     options = ["--set", "train.average_decay=0.5", "--output", str(run)]
@@ -123,21 +137,41 @@ def test_augmentation_is_for_training_only(tiny_config):
     assert [batch.scene_ids for batch in loader] == [(s,) for s in plain.scene_ids]
 
 
+def report() -> SegReport:
+    confusion = ConfusionMatrix.of([[2, 0, 0], [1, 0, 0]])
+    made = SegReport.of(
+        confusion, ("a", "b"), "single pass, raw points", SCANNET_RULE, ("room",), "val"
+    )
+    return made.with_scenes([SceneScore.of("room", confusion, SCANNET_RULE)])
+
+
 def test_progress_on_a_terminal_and_elsewhere(tmp_path):
-    values = {"loss": 1.5, "lr": 0.1, "other": float("nan"), "peak_memory_gib": 2.25}
+    values = {
+        "loss": 1.5,
+        "lr": 0.1,
+        "other": float("nan"),
+        "peak_memory_gib": 2.25,
+        "step_time_s": 0.5,
+        "scenes_per_s": 4.0,
+        "points_per_s": 2.5e6,
+        "time_s/data": 0.2,
+    }
     shown = []
     for terminal in (True, False):
         run = RunDirectory(tmp_path / str(terminal))
         run.create("", {}, [])
         console = Console(force_terminal=terminal, record=True, width=120, file=io.StringIO())
-        with RunLog(run, 10, tensorboard=False, console=console) as log:
+        with RunLog(run, 10, console=console) as log:
             log.advance(5)
-            log.train_row(5, values, num_scenes=10, num_voxels=5000)
-            log.validation_row(5, {"mean_iou": 0.25}, "mIoU 0.250 (single pass, raw points)")
+            log.train_row(5, values)
+            log.validation(5, {"evaluation_time_s": 1.5}, report(), is_best=True)
         shown.append(console.export_text())
         assert metrics(run.path)[0]["other"] is None
+        assert json.loads(run.evaluation.read_text())["step"] == 5
+        assert read_json(run.evaluation, lambda name: SCANNET_RULE).scenes == report().scenes
     for text in shown:
-        assert "loss 1.5000" in text and "scenes/s" in text and "2.25 GiB" in text
-        assert "mIoU 0.250 (single pass, raw points)" in text
+        assert "loss 1.5000" in text and "4.00 scenes/s  2.5M points/s  2.25 GiB" in text
+        assert "data 40 %" in text
+        assert "mIoU 0.333 (single pass, raw points), accuracy 0.667, the best so far" in text
     assert "5/10" in shown[0]
     assert "step  5/10" in shown[1] and "left" in shown[1]

@@ -20,6 +20,7 @@ from pointseg.engine.losses import LossConfig, SegmentationLoss
 from pointseg.engine.optimizers import OptimizerConfig, build_optimizer
 from pointseg.engine.run_directory import RunDirectory
 from pointseg.engine.schedules import ScheduleConfig
+from pointseg.engine.sinks import JsonLines, TensorBoard
 from pointseg.engine.step_numbers import DivergenceCheck, TrainingDiverged
 from pointseg.engine.trainer import TrainConfig, Trainer
 from pointseg.evaluation import NUSCENES_RULE, SCANNET_RULE
@@ -132,7 +133,7 @@ class MakeTrainer:
         run.create("", label_map, [])
         config = TrainConfig(**{"log_every": 1, "save_every": 0, "tensorboard": False, **options})
         model = model or PointwiseNet()
-        log = RunLog(run, config.steps, tensorboard=False, console=Console(quiet=True))
+        log = RunLog(run, config.steps, console=Console(quiet=True))
         return Trainer(
             config=config,
             schedule=schedule or ScheduleConfig(name="constant"),
@@ -272,7 +273,9 @@ def test_scalars_and_warnings_reach_tensorboard(make_trainer):
     net = NetWithProgress()
     net.warnings = lambda: {"codebook/encoder.1": "encoder.1 uses one entry"}
     trainer = make_trainer(net, steps=2)
-    trainer.log._tensorboard_wanted = True
+    run_directory = trainer.log.run
+    sinks = [JsonLines(run_directory.metrics), TensorBoard(run_directory.tensorboard, 0, print)]
+    trainer.log = RunLog(run_directory, 2, sinks=sinks, console=Console(quiet=True))
     run(trainer)
     events = event_accumulator.EventAccumulator(str(trainer.log.run.tensorboard)).Reload()
     assert [e.value for e in events.Scalars("train/codebook/encoder.1/perplexity")] == [3.0, 6.0]
@@ -284,7 +287,7 @@ def test_a_warning_is_told_once_until_it_is_over(make_trainer):
     script = ([], ["a"], ["a", "b"], ["b"], ["a", "b"], [])
     trainer = make_trainer(NetThatWarns(*script), steps=12, log_every=2)
     lines = []
-    trainer.log.message = lines.append
+    trainer.log.terminal.message = lines.append
     run(trainer)
     told = [line for line in lines if "warning" in line]
     assert told == [

@@ -18,10 +18,12 @@ from pointseg.evaluation import (
     S3DIS_RULE,
     SCANNET_RULE,
     ConfusionMatrix,
+    SceneScore,
     SegReport,
     evaluate_single_pass,
     predict_points,
     predict_voxels,
+    read_json,
     write_heatmap,
     write_json,
 )
@@ -48,6 +50,38 @@ def test_every_point_gets_the_class_of_its_voxel():
         assert pred.dtype == np.int16
         expected = scene.feats.numpy().argmax(axis=1)[scene.point_to_voxel.numpy()]
         np.testing.assert_array_equal(pred, expected)
+
+
+def test_every_scene_has_scores_of_its_own():
+    scenes, parts = batches()
+    report = evaluate_single_pass(LargestFeature(), parts, LABELS, **VAL)
+    assert [scene.scene_id for scene in report.scenes] == [scene.scene_id for scene in scenes]
+    for scene, score in zip(scenes, report.scenes, strict=True):
+        alone = evaluate_single_pass(LargestFeature(), [collate([scene])], LABELS, **VAL)
+        assert (score.mean_iou, score.accuracy) == (alone.mean_iou, alone.accuracy)
+        assert score.num_points == alone.num_points
+    assert sum(score.num_points for score in report.scenes) == report.num_points
+
+
+def test_a_scene_without_a_labelled_point_has_no_score(tmp_path):
+    empty = SceneScore.of("dark", ConfusionMatrix(2), S3DIS_RULE)  # whose mean would be 0
+    assert math.isnan(empty.mean_iou) and math.isnan(empty.accuracy)
+    confusion = ConfusionMatrix.of([[2, 0, 0], [1, 0, 0]])
+    report = SegReport.of(confusion, ("a", "b"), "p", S3DIS_RULE, ("room", "dark"), "val")
+    report = report.with_scenes([SceneScore.of("room", confusion, S3DIS_RULE), empty])
+    write_json(report, tmp_path / "evaluation.json")
+    stored = json.loads((tmp_path / "evaluation.json").read_text())
+    assert stored["scenes"][1] == {
+        "scene_id": "dark",
+        "mean_iou": None,
+        "accuracy": None,
+        "num_points": 0,
+    }
+    again = read_json(tmp_path / "evaluation.json", lambda name: S3DIS_RULE)
+    assert again.scenes[0] == report.scenes[0] and math.isnan(again.scenes[1].mean_iou)
+    del stored["scenes"]  # as older versions wrote
+    (tmp_path / "evaluation.json").write_text(json.dumps(stored), encoding="utf-8")
+    assert read_json(tmp_path / "evaluation.json", lambda name: S3DIS_RULE).scenes == ()
 
 
 def test_the_models_modes_come_back():
