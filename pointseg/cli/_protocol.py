@@ -6,10 +6,9 @@ import argparse
 import sys
 
 from torch import nn
-from torch.utils.data import DataLoader
 
-from pointseg.data import SceneDataset, SegBatch
-from pointseg.engine.loaders import evaluation_loader
+from pointseg.data import SceneDataset
+from pointseg.engine.loaders import EvaluationLoader
 from pointseg.evaluation import Protocol, Tiling, ViewedScenes, Views, margin_of, parse_views
 from pointseg.evaluation.views import PRESETS
 from pointseg.experiment import Trained
@@ -69,12 +68,11 @@ def protocol_of(args: argparse.Namespace, model: nn.Module) -> Protocol:
     return Protocol(views, Tiling(max_voxels, margin))
 
 
-def view_loader(
-    trained: Trained, dataset: SceneDataset, protocol: Protocol
-) -> DataLoader[SegBatch]:
+def view_loader(trained: Trained, dataset: SceneDataset, protocol: Protocol) -> EvaluationLoader:
     """Every view of every scene once, in order, one a batch."""
     scenes = ViewedScenes(dataset, protocol.views)
-    return evaluation_loader(scenes, trained.config.data.num_workers)
+    data = trained.config.data
+    return EvaluationLoader(scenes, data.num_workers, data.max_worker_restarts)
 
 
 def _margin(text: str) -> int | str:

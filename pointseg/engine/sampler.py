@@ -5,9 +5,28 @@ is to save.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from torch.utils.data import Sampler
+
+SceneKey = tuple[int, int]
+"""(epoch, scene index)."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one rank reads for one forward pass.
+
+    scenes  at least one (epoch, scene index)
+    end     position in the training order behind the pass, over all ranks
+    loads   points that each rank reads for it, in the order of the ranks; empty where batches are
+            not made by size
+    """
+
+    scenes: tuple[SceneKey, ...]
+    end: int
+    loads: tuple[int, ...] = ()
 
 
 def epoch_order(num_scenes: int, seed: int, epoch: int) -> np.ndarray:
@@ -17,13 +36,25 @@ def epoch_order(num_scenes: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(num_scenes)
 
 
-class SceneStream(Sampler[list[tuple[int, int]]]):
+def training_order(num_scenes: int, seed: int, position: int) -> Iterator[SceneKey]:
+    """The entries ``(epoch, scene index)`` from a position on, without end.
+
+    The epochs follow each other without a gap: ``(epoch, index in epoch) = divmod(position,
+    num_scenes)``.
+    """
+    epoch, index = divmod(position, num_scenes)
+    while True:
+        for scene in epoch_order(num_scenes, seed, epoch)[index:].tolist():
+            yield epoch, scene
+        epoch, index = epoch + 1, 0
+
+
+class SceneStream(Sampler[list[SceneKey]]):
     """Endless batches of ``(epoch, scene index)`` from a position on.
 
-    The epochs follow each other without a gap: batch ``b`` holds the entries ``b * batch_size`` and
-    on of their concatenation, so no batch is short and every scene is seen once an epoch, also
-    where the batch size does not divide the number of scenes. ``position`` counts entries:
-    ``(epoch, index in epoch) = divmod(position, num_scenes)``.
+    Batch ``b`` holds the entries ``b * batch_size`` and on of the training order, so no batch is
+    short and every scene is seen once an epoch, also where the batch size does not divide the
+    number of scenes. ``position`` counts entries.
     """
 
     def __init__(self, num_scenes: int, batch_size: int, seed: int, position: int = 0) -> None:
@@ -36,16 +67,13 @@ class SceneStream(Sampler[list[tuple[int, int]]]):
         self.seed = seed
         self.position = position
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, index = divmod(self.position, self.num_scenes)
-        order = epoch_order(self.num_scenes, self.seed, epoch)
-        batch: list[tuple[int, int]] = []
+    def __iter__(self) -> Iterator[list[SceneKey]]:
+        return (list(share.scenes) for share in self.shares(self.position))
+
+    def shares(self, position: int) -> Iterator[Share]:
+        """The batches from a position on, each with the position behind it."""
+        order = training_order(self.num_scenes, self.seed, position)
         while True:
-            if index == self.num_scenes:
-                epoch, index = epoch + 1, 0
-                order = epoch_order(self.num_scenes, self.seed, epoch)
-            batch.append((epoch, int(order[index])))
-            index += 1
-            if len(batch) == self.batch_size:
-                yield batch
-                batch = []
+            scenes = tuple(next(order) for _ in range(self.batch_size))
+            position += self.batch_size
+            yield Share(scenes, position)

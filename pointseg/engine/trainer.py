@@ -14,6 +14,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pointseg.data import LabelMap, SegBatch
 from pointseg.data.labels import IGNORE_INDEX
+from pointseg.engine.broken_scenes import BrokenScenes
+from pointseg.engine.budget_sampler import LoadBalance
 from pointseg.engine.checkpoint import (
     BEST_NAME,
     LAST_NAME,
@@ -22,6 +24,7 @@ from pointseg.engine.checkpoint import (
     save_checkpoint,
 )
 from pointseg.engine.interrupt import Interrupted, StopRequest
+from pointseg.engine.loaders import LoadedBatch
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, check_labels
 from pointseg.engine.optimizers import set_learning_rate
@@ -44,7 +47,11 @@ class TrainConfig:
     steps: int
     """Optimiser steps of the whole run."""
     batch_size: int = 1
-    """Scenes of one forward pass."""
+    """Scenes of one forward pass; with max_points, the most of them."""
+    max_points: int = 0
+    """Most points of one forward pass, before augmentation; a larger scene is one of its own. 0:
+    batch_size scenes, whatever their size.
+    """
     accumulate: int = 1
     """Forward passes whose gradients make up one step."""
     clip_norm: float = 0.0
@@ -71,7 +78,7 @@ class TrainConfig:
         for name in ("steps", "batch_size", "accumulate", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("evaluate_every", "save_every", "seed"):
+        for name in ("max_points", "evaluate_every", "save_every", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.clip_norm < 0:
@@ -113,8 +120,9 @@ class Trainer:
         model: nn.Module,
         loss: SegmentationLoss,
         optimizer: torch.optim.Optimizer,
-        train_batches: Callable[[int], Iterable[SegBatch]],
+        train_batches: Callable[[int], Iterable[LoadedBatch]],
         num_scenes: int,
+        max_broken_scenes: int = 0,
         val_batches: Iterable[SegBatch] | None,
         val_split: str,
         rule: MetricRule,
@@ -127,7 +135,8 @@ class Trainer:
         versions.
 
         ``train_batches(position)`` gives the endless batches from the scene at ``position`` in the
-        training order on, for a split of ``num_scenes``. ``val_batches`` None leaves evaluation
+        training order on, for a split of ``num_scenes``, of which ``max_broken_scenes`` may be left
+        out because they cannot be read. ``val_batches`` None leaves evaluation
         out; otherwise ``rule`` scores them, and they are called ``val_split`` in the report. The
         model and the loss must be on ``device`` already.
         """
@@ -150,7 +159,7 @@ class Trainer:
         self.device = device
 
         self.step = 0
-        self.position = 0  # scenes taken from the stream
+        self.position = 0  # in the training order, over all ranks
         self.evaluated_step = 0
         self.best_metric: float | None = None
         self.metrics: dict[str, float] = {}
@@ -162,6 +171,8 @@ class Trainer:
         self._warned: frozenset[str] = frozenset()
         self._unlogged_scenes = 0
         self._unlogged_voxels = 0
+        self._balance = LoadBalance(config.max_points)
+        self._broken = BrokenScenes(max_broken_scenes)
 
     def run(self) -> TrainResult:
         """Train until the configured number of steps is done or a signal asks to stop; leaves
@@ -179,7 +190,9 @@ class Trainer:
                 if self.step >= self.config.steps:
                     break
                 self._restart_peak_memory()
-                numbers = self._train_step([next(batches) for _ in range(self.config.accumulate)])
+                loaded = [next(batches) for _ in range(self.config.accumulate)]
+                self._note(loaded)
+                numbers = self._train_step(loaded)
                 self._log_step(numbers)
                 if self.config.save_every and self.step % self.config.save_every == 0:
                     self.save(LAST_NAME)
@@ -187,10 +200,18 @@ class Trainer:
         completed = self.step >= self.config.steps and not self._evaluation_is_due()
         return TrainResult(self.step, completed, stop.signal_name, self.report, self.best_metric)
 
-    def _train_step(self, batches: list[SegBatch]) -> StepNumbers:
-        """One optimiser step over ``batches``, which are on the host; on a GPU it does not wait for
-        the result.
+    def _note(self, loaded: list[LoadedBatch]) -> None:
+        """What is to be logged of the batches of a step, and of what they left out."""
+        for item in loaded:
+            self._balance.add(item.share.loads)
+            new = self._broken.add(item.broken)
+            self.log.warn(self.step, {f"scene/{name}": text for name, text in new.items()})
+
+    def _train_step(self, loaded: list[LoadedBatch]) -> StepNumbers:
+        """One optimiser step over batches that are on the host; on a GPU it does not wait for the
+        result.
         """
+        batches = [item.batch for item in loaded]
         factor = learning_rate_factor(self.schedule, self.step, self.config.steps)
         set_learning_rate(self.optimizer, self.base_lr * factor)
         for batch in batches:
@@ -217,7 +238,7 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
         scene_ids = tuple(scene for batch in batches for scene in batch.scene_ids)
-        position = self.position + len(scene_ids)
+        position = loaded[-1].share.end
         own = {"lr": self.base_lr * factor, "epoch": position / self.num_scenes}
         loss = sums.pop("loss")
         numbers = StepNumbers(self.step + 1, scene_ids, loss, norm, {**sums, **own}, passes)
@@ -275,6 +296,7 @@ class Trainer:
         if self.step % self.config.log_every == 0 or self.step == self.config.steps:
             self._divergence.check()
             row = {**numbers.read(), "peak_memory_gib": peak_memory_gib(self.device)}
+            row |= self._balance.take() | self._broken.numbers()
             warnings = self._model_warnings()
             self.log.train_row(
                 self.step, row, self._unlogged_scenes, self._unlogged_voxels, warnings
