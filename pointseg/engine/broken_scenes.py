@@ -9,10 +9,6 @@ from numpy.typing import NDArray
 from pointseg.data import BrokenScene, SceneDataset
 
 
-class TooManyBrokenScenes(ValueError):
-    """More training scenes than ``data.max_broken_scenes`` cannot be read."""
-
-
 class BrokenScenes:
     """The distinct scenes that this process could not read so far, and how many it may."""
 
@@ -27,14 +23,14 @@ class BrokenScenes:
     def add(self, broken: Iterable[BrokenScene]) -> dict[str, str]:
         """Count scenes; those not counted before come back as scene id -> message.
 
-        Raises TooManyBrokenScenes, which lists all of them, beyond the limit.
+        A ValueError lists all of them beyond the limit.
         """
         new: dict[str, str] = {}
         for scene in broken:
             if scene.scene_id not in self._messages:
                 self._messages[scene.scene_id] = new[scene.scene_id] = scene.message
         if len(self._messages) > self.limit:
-            raise TooManyBrokenScenes(
+            raise ValueError(
                 f"{len(self._messages)} training scenes cannot be read, "
                 f"data.max_broken_scenes = {self.limit}:\n"
                 + "\n".join(f"  {name}: {text}" for name, text in self._messages.items())

@@ -70,26 +70,29 @@ class ShareView(Dataset[Any]):
     def __getitem__(self, share: Share) -> LoadedBatch:
         if not self.max_broken:
             return LoadedBatch(collate([self._read(*key) for key in share.scenes]), share)
-        scenes: list[VoxelScene] = []
         broken = BrokenScenes(self.max_broken)
-        for epoch, index in share.scenes:
-            scenes += self._read_or_skip(epoch, index, broken)
-        epoch, index = share.scenes[-1]
-        while not scenes:
-            index = (index + 1) % len(self.dataset)
-            scenes += self._read_or_skip(epoch, index, broken)
+        read = [self._read_or_skip(*key, broken) for key in share.scenes]
+        scenes = [scene for scene in read if scene is not None] or [self._instead_of(share, broken)]
         return LoadedBatch(collate(scenes), share, broken.all())
+
+    def _instead_of(self, share: Share, broken: BrokenScenes) -> VoxelScene:
+        epoch, last = share.scenes[-1]
+        for index in (*range(last + 1, len(self.dataset)), *range(last)):
+            scene = self._read_or_skip(epoch, index, broken)
+            if scene is not None:
+                return scene
+        raise ValueError(f"none of the {len(self.dataset)} training scenes can be read")
 
     def _read(self, epoch: int, index: int) -> VoxelScene:
         self.dataset.set_epoch(epoch)
         scene: VoxelScene = self.dataset[index]
         return scene
 
-    def _read_or_skip(self, epoch: int, index: int, broken: BrokenScenes) -> list[VoxelScene]:
+    def _read_or_skip(self, epoch: int, index: int, broken: BrokenScenes) -> VoxelScene | None:
         self.dataset.set_epoch(epoch)
         scene, failed = self.dataset.read_or_skip(index)
         broken.add(failed)
-        return [] if scene is None else [scene]
+        return scene
 
 
 def training_loader(
