@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import connection
@@ -72,8 +73,11 @@ def _watched(loader: DataLoader[T]) -> Iterator[T]:
                 batch = next(batches)
             except StopIteration:
                 return
-            except Exception:  # of any kind where a worker died in the middle of sending
+            except Exception as error:  # of any kind where a worker died in the middle of sending
                 connection.wait([w.sentinel for w in workers], _SETTLING_S)
+                # Else its frames keep the iterator, whose workers only end in good order when it
+                # goes by itself: collected as part of a cycle, it has lost its queues before.
+                traceback.clear_frames(error.__traceback__)
                 if not (deaths := _deaths(workers)):
                     raise
                 break
