@@ -23,6 +23,7 @@ from pointseg.data import (
     open_dataset,
 )
 from pointseg.data.catalog import build_settings
+from pointseg.distributed import Group, gather_objects, is_main, num_ranks, rank
 from pointseg.engine.broken_scenes import readable_labels, scene_sizes
 from pointseg.engine.budget_sampler import BudgetStream, warn_of_large_scenes
 from pointseg.engine.checkpoint import (
@@ -49,6 +50,7 @@ from pointseg.engine.sampler import SceneStream
 from pointseg.engine.trainer import Trainer
 from pointseg.evaluation import BENCHMARKS, MetricRule
 from pointseg.experiment_config import ExperimentConfig, find_config
+from pointseg.nn import synchronized
 
 
 def load_config(path_or_name: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
@@ -126,13 +128,17 @@ def build_training_loader(
 
 
 def build_streams(config: ExperimentConfig, dataset: SceneDataset) -> Callable[[int], ShareSource]:
-    """From a position to the training order from there on."""
+    """From a position to this rank's batches from there on."""
     train = config.train
     if not train.max_points:
-        return partial(SceneStream, len(dataset), train.batch_size, train.seed)
-    sizes = scene_sizes(dataset, config.data.max_broken_scenes)
-    warn_of_large_scenes(dataset.scene_ids, sizes, train.max_points)
-    return partial(BudgetStream, sizes, train.max_points, train.batch_size, train.seed)
+        make = partial(SceneStream, len(dataset), train.batch_size, train.seed)
+        return partial(make, rank=rank(), num_ranks=num_ranks())
+    # Of rank 0, in case that the ranks' disks differ: all have to deal out scenes alike.
+    sizes = gather_objects(scene_sizes(dataset, config.data.max_broken_scenes))[0]
+    if is_main():
+        warn_of_large_scenes(dataset.scene_ids, sizes, train.max_points)
+    budget = partial(BudgetStream, sizes, train.max_points, train.batch_size, train.seed)
+    return partial(budget, rank=rank(), num_ranks=num_ranks())
 
 
 def metric_rule(dataset: str) -> MetricRule:
@@ -164,10 +170,15 @@ def build_trainer(
     val_scenes: SceneDataset | None,
     log: RunLog,
     device: torch.device,
+    group: Group | None = None,
 ) -> Trainer:
-    """The trainer of a configuration; ``model`` and the loss are moved to ``device``."""
+    """The trainer of a configuration; ``model`` and the loss are moved to ``device``, and batch
+    norms made to see the voxels of all ranks of ``group`` where that is configured.
+    """
     model = model.to(device)
     stream_from = build_streams(config, train_scenes)
+    if num_ranks() > 1 and config.train.sync_batch_norm:
+        model = synchronized(model)
     return Trainer(
         config=config.train,
         schedule=config.schedule,
@@ -192,6 +203,7 @@ def build_trainer(
         ),
         log=log,
         device=device,
+        group=group,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from pointseg import distributed
 from pointseg.data import BrokenScene, SegBatch, VoxelScene, collate
 from pointseg.engine.broken_scenes import BrokenScenes
 from pointseg.engine.interrupt import WorkersStay
@@ -130,7 +131,8 @@ def training_loader(
 class EvaluationLoader:
     """Every scene once, in order, one a batch, so that memory is that of the largest scene.
 
-    A scene that cannot be read is an error: a score without it would not be that of the split.
+    Of R ranks, each has every R-th scene. A scene that cannot be read is an error: a score without
+    it would not be that of the split.
     """
 
     dataset: Dataset[Any]
@@ -138,14 +140,18 @@ class EvaluationLoader:
     max_worker_restarts: int = 0
 
     def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]  # torch declares none
+        return len(self._scenes())
 
     def __iter__(self) -> Iterator[SegBatch]:
         return restarted(self._start, 0, lambda position, _: position + 1, self.max_worker_restarts)
 
+    def _scenes(self) -> range:
+        num_scenes = len(self.dataset)  # type: ignore[arg-type]  # torch declares none
+        return range(distributed.rank(), num_scenes, distributed.num_ranks())
+
     def _start(self, position: int) -> DataLoader[SegBatch]:
         return DataLoader(
-            Subset(self.dataset, range(position, len(self))),
+            Subset(self.dataset, self._scenes()[position:]),
             batch_size=1,
             num_workers=self.num_workers,
             collate_fn=collate,

@@ -4,6 +4,7 @@ is to save.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -55,9 +56,20 @@ class SceneStream(Sampler[list[SceneKey]]):
     Batch ``b`` holds the entries ``b * batch_size`` and on of the training order, so no batch is
     short and every scene is seen once an epoch, also where the batch size does not divide the
     number of scenes. ``position`` counts entries.
+
+    Of several ranks, each takes its batch of ``num_ranks`` batches that follow each other, so that
+    together they see what one rank sees in batches of ``num_ranks * batch_size``.
     """
 
-    def __init__(self, num_scenes: int, batch_size: int, seed: int, position: int = 0) -> None:
+    def __init__(
+        self,
+        num_scenes: int,
+        batch_size: int,
+        seed: int,
+        position: int = 0,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
         if num_scenes < 1:
             raise ValueError("there are no training scenes")
         if batch_size < 1:
@@ -66,14 +78,18 @@ class SceneStream(Sampler[list[SceneKey]]):
         self.batch_size = batch_size
         self.seed = seed
         self.position = position
+        self.rank = rank
+        self.num_ranks = num_ranks
 
     def __iter__(self) -> Iterator[list[SceneKey]]:
         return (list(share.scenes) for share in self.shares(self.position))
 
     def shares(self, position: int) -> Iterator[Share]:
-        """The batches from a position on, each with the position behind it."""
+        """The batches of this rank from a position on, each with the position behind its pass."""
         order = training_order(self.num_scenes, self.seed, position)
+        first = self.rank * self.batch_size
+        num_taken = self.num_ranks * self.batch_size
         while True:
-            scenes = tuple(next(order) for _ in range(self.batch_size))
-            position += self.batch_size
-            yield Share(scenes, position)
+            taken = tuple(itertools.islice(order, num_taken))
+            position += num_taken
+            yield Share(taken[first : first + self.batch_size], position)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 _SETTLING_S = 1.0  # in which a process that closed its pipes has ended
 
 
-class WorkersDied(RuntimeError):
+class WorkersDied(ChildProcessError):
     """Worker processes of a loader ended by themselves."""
 
 

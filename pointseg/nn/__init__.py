@@ -25,6 +25,7 @@ from pointseg.nn.pool import GlobalPool, Pool
 from pointseg.nn.prior import GeometryPrior, PriorConfig
 from pointseg.nn.quantizer import VectorQuantizer
 from pointseg.nn.reach import Reach
+from pointseg.nn.sync_batch_norm import SyncBatchNorm1d, synchronized
 
 __all__ = [
     "BLOCKS",
@@ -53,6 +54,7 @@ __all__ = [
     "SparseConv",
     "SparseConvTranspose",
     "SparseModule",
+    "SyncBatchNorm1d",
     "TemperatureConfig",
     "VectorQuantizer",
     "batch_norm_rows",
@@ -61,4 +63,5 @@ __all__ = [
     "folded",
     "merge_plans",
     "record_choices",
+    "synchronized",
 ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -22,6 +25,8 @@ from pointseg.engine.sampler import SceneStream
 from tests.data.drives import write_drive
 from tests.engine.runs import assert_same_run, assert_same_state, metrics, write_config
 from tests.helpers.scenes import TRAIN_IDS, VAL_IDS, write_scannet_root
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +186,28 @@ def test_no_readable_scene_is_an_error_whatever_the_limit(prepared_root):
         damage(prepared_root, scene_id)
     with pytest.raises(ValueError, match="none of the 3 training scenes can be read"):
         batches_of(dataset_of(prepared_root), 2, 9)
+
+
+def test_two_ranks(prepared_root, tmp_path):
+    """Batches by points without a damaged scene: ranks make equal steps, and end together."""
+    damage(prepared_root, TRAIN_IDS[0])
+    run = tmp_path / "run"
+    options = settings(**{"train.max_points": 6000, "train.batch_size": 2, "train.steps": 4})
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [
+        str(ROOT / "tools" / "train.py"),
+        "--config",
+        str(write_config(tmp_path, prepared_root)),
+    ]
+    command += [*options, "--output", str(run), "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    rows = [row for row in metrics(run) if row["kind"] == "train"]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert all(row["load_imbalance"] >= 1 and 0 < row["load_fill"] <= 1 for row in rows)
+    assert rows[-1]["epoch"] >= 4 * 2 * 2 / 3  # two passes of at least a scene a rank in each step
+    assert f"{TRAIN_IDS[0]}/color.npy: damaged" in done.stdout + done.stderr
 
 
 def test_scenes_are_counted_once():
