@@ -23,7 +23,7 @@ from pointseg.data import (
     open_dataset,
 )
 from pointseg.data.catalog import build_settings
-from pointseg.distributed import Group, gather_objects, is_main, num_ranks, rank
+from pointseg.distributed import Group, everywhere, gather_objects, is_main, num_ranks, rank
 from pointseg.engine.broken_scenes import readable_labels, scene_sizes
 from pointseg.engine.budget_sampler import BudgetStream, warn_of_large_scenes
 from pointseg.engine.checkpoint import (
@@ -134,7 +134,8 @@ def build_streams(config: ExperimentConfig, dataset: SceneDataset) -> Callable[[
         make = partial(SceneStream, len(dataset), train.batch_size, train.seed)
         return partial(make, rank=rank(), num_ranks=num_ranks())
     # Of rank 0, in case that the ranks' disks differ: all have to deal out scenes alike.
-    sizes = gather_objects(scene_sizes(dataset, config.data.max_broken_scenes))[0]
+    own = everywhere(lambda: scene_sizes(dataset, config.data.max_broken_scenes))
+    sizes = gather_objects(own)[0]
     if is_main():
         warn_of_large_scenes(dataset.scene_ids, sizes, train.max_points)
     budget = partial(BudgetStream, sizes, train.max_points, train.batch_size, train.seed)
@@ -175,8 +176,8 @@ def build_trainer(
     """The trainer of a configuration; ``model`` and the loss are moved to ``device``, and batch
     norms made to see the voxels of all ranks of ``group`` where that is configured.
     """
-    model = model.to(device)
     stream_from = build_streams(config, train_scenes)
+    model = model.to(device)
     if num_ranks() > 1 and config.train.sync_batch_norm:
         model = synchronized(model)
     return Trainer(

@@ -62,6 +62,9 @@ def restarted(
 
 def _watched(loader: DataLoader[T]) -> Iterator[T]:
     """The batches of a loader; WorkersDied names the workers that ended by themselves."""
+    if not loader.num_workers:
+        yield from loader
+        return
     before = set(multiprocessing.active_children())
     with _child_handler_kept():
         batches = iter(loader)
@@ -91,16 +94,17 @@ def _watched(loader: DataLoader[T]) -> Iterator[T]:
 
 def _deaths(workers: list[BaseProcess]) -> str:
     """Such as ``worker 123 was ended by SIGKILL``; empty where all live."""
+    codes = {worker.pid: worker.exitcode for worker in workers}
     return ", ".join(
-        f"worker {w.pid} "
-        + (
-            f"was ended by {signal.Signals(-w.exitcode).name}"
-            if w.exitcode < 0
-            else f"ended with exit code {w.exitcode}"
-        )
-        for w in workers
-        if w.exitcode is not None
+        f"worker {pid} {_ending(code)}" for pid, code in codes.items() if code is not None
     )
+
+
+def _ending(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code}"
+    names = {number.value: number.name for number in signal.Signals}
+    return f"was ended by {names.get(-exit_code, f'signal {-exit_code}')}"
 
 
 def _end(workers: list[BaseProcess]) -> None:

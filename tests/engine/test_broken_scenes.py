@@ -200,7 +200,7 @@ def test_two_ranks(prepared_root, tmp_path):
         str(write_config(tmp_path, prepared_root)),
     ]
     command += [*options, "--output", str(run), "--device", "cpu"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     rows = [row for row in metrics(run) if row["kind"] == "train"]
