@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from pointseg import config as configuration
 from pointseg import models
@@ -17,7 +17,6 @@ from pointseg.data import (
     LabelMap,
     SceneDataset,
     SceneTransform,
-    SegBatch,
     build_transforms,
     find_spec,
     num_channels,
@@ -25,8 +24,10 @@ from pointseg.data import (
 )
 from pointseg.data.catalog import build_settings
 from pointseg.data.transforms.geometric import Pivot
-from pointseg.distributed import Group, num_ranks
+from pointseg.distributed import Group, everywhere, gather_objects, is_main, num_ranks, rank
 from pointseg.engine.best_metric import check_best_metric
+from pointseg.engine.broken_scenes import readable_labels, scene_sizes
+from pointseg.engine.budget_sampler import BudgetStream, warn_of_large_scenes
 from pointseg.engine.checkpoint import (
     BEST_NAME,
     Checkpoint,
@@ -38,12 +39,18 @@ from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.distillation import Distillation
 from pointseg.engine.fingerprint import Fingerprint
 from pointseg.engine.freezing import Freezing
-from pointseg.engine.loaders import evaluation_loader, training_loader
+from pointseg.engine.loaders import (
+    EvaluationLoader,
+    LoadedBatch,
+    ShareSource,
+    training_loader,
+)
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, class_weights
 from pointseg.engine.optimizers import build_optimizer, parameter_groups
 from pointseg.engine.precision import autocast
 from pointseg.engine.run_directory import collect_versions
+from pointseg.engine.sampler import SceneStream
 from pointseg.engine.trainer import Trainer
 from pointseg.engine.weights import load_weights
 from pointseg.evaluation import BENCHMARKS, MetricRule
@@ -115,22 +122,39 @@ def build_dataset(config: ExperimentConfig, split: str, training: bool) -> Scene
     )
 
 
-def build_loader(
-    config: ExperimentConfig,
-    dataset: SceneDataset,
-    training: bool,
-    position: int = 0,
-    device: torch.device | None = None,
-) -> DataLoader[SegBatch]:
-    """Batches of a dataset: endless from a position in the training order on, to be copied to
-    ``device``; or every scene once, one a batch.
-    """
-    workers = config.data.num_workers
-    if not training:
-        return evaluation_loader(dataset, workers)
+def build_evaluation_loader(config: ExperimentConfig, dataset: SceneDataset) -> EvaluationLoader:
+    """Every scene once, one a batch."""
+    return EvaluationLoader(dataset, config.data.num_workers, config.data.max_worker_restarts)
+
+
+def build_training_loader(
+    config: ExperimentConfig, dataset: SceneDataset, stream: ShareSource, device: torch.device
+) -> Iterator[LoadedBatch]:
+    """Endless batches from the position of ``stream`` on, to be copied to ``device``."""
+    data = config.data
+    return training_loader(
+        dataset,
+        stream,
+        data.num_workers,
+        pin_memory=device.type == "cuda",
+        max_broken_scenes=data.max_broken_scenes,
+        max_worker_restarts=data.max_worker_restarts,
+    )
+
+
+def build_streams(config: ExperimentConfig, dataset: SceneDataset) -> Callable[[int], ShareSource]:
+    """From a position to this rank's batches from there on."""
     train = config.train
-    on_gpu = device is not None and device.type == "cuda"
-    return training_loader(dataset, train.batch_size, train.seed, position, workers, on_gpu)
+    if not train.max_points:
+        make = partial(SceneStream, len(dataset), train.batch_size, train.seed)
+        return partial(make, rank=rank(), num_ranks=num_ranks())
+    # Of rank 0, in case that the ranks' disks differ: all have to deal out scenes alike.
+    own = everywhere(lambda: scene_sizes(dataset, config.data.max_broken_scenes))
+    sizes = gather_objects(own)[0]
+    if is_main():
+        warn_of_large_scenes(dataset.scene_ids, sizes, train.max_points)
+    budget = partial(BudgetStream, sizes, train.max_points, train.batch_size, train.seed)
+    return partial(budget, rank=rank(), num_ranks=num_ranks())
 
 
 def metric_rule(dataset: str) -> MetricRule:
@@ -150,7 +174,7 @@ def build_model(config: ExperimentConfig, label_map: LabelMap) -> nn.Module:
 
 def build_loss(config: ExperimentConfig, train_scenes: SceneDataset) -> SegmentationLoss:
     """The configured loss; weights by frequency are counted over all training labels."""
-    labels = (train_scenes.point_cloud(i).labels for i in range(len(train_scenes)))
+    labels = readable_labels(train_scenes, config.data.max_broken_scenes)
     num_classes = train_scenes.label_map.num_classes
     return SegmentationLoss(config.loss, class_weights(config.loss, num_classes, labels))
 
@@ -175,6 +199,7 @@ def build_trainer(
         raise ValueError("distillation: missing; pointseg.teacher.build_distillation makes it")
     # Before the labels are counted for the loss, which takes its time.
     check_best_metric(config.train.best_metric, train_scenes.label_map.names)
+    stream_from = build_streams(config, train_scenes)
     model = model.to(device)
     if num_ranks() > 1 and config.train.sync_batch_norm:
         model = synchronized(model)
@@ -184,9 +209,12 @@ def build_trainer(
         model=model,
         loss=build_loss(config, train_scenes).to(device),
         optimizer=build_optimizer(config.optimizer, model),
-        train_batches=lambda position: build_loader(config, train_scenes, True, position, device),
+        train_batches=lambda position: build_training_loader(
+            config, train_scenes, stream_from(position), device
+        ),
         num_scenes=len(train_scenes),
-        val_batches=None if val_scenes is None else build_loader(config, val_scenes, False),
+        max_broken_scenes=config.data.max_broken_scenes,
+        val_batches=None if val_scenes is None else build_evaluation_loader(config, val_scenes),
         val_split=config.data.val_split,
         rule=metric_rule(config.data.dataset),
         label_map=train_scenes.label_map,

@@ -39,14 +39,23 @@ class DataConfig:
     """Processes that read and augment scenes; 0: the training process itself. Results do not depend
     on it.
     """
+    max_worker_restarts: int = 3
+    """Times that a loader's processes are started again after one was killed, such as by a system
+    short of memory; results do not depend on it.
+    """
+    max_broken_scenes: int = 0
+    """Training scenes that may be left out because their files cannot be read; 0: the first one is
+    an error. Evaluation leaves none out.
+    """
 
     def __post_init__(self) -> None:
         if not self.voxel_size_m > 0:
             raise ValueError(f"voxel_size_m must be positive, got {self.voxel_size_m}")
         if not self.features:
             raise ValueError("features must name at least one input channel, such as color")
-        if self.num_workers < 0:
-            raise ValueError(f"num_workers must not be negative, got {self.num_workers}")
+        for name in ("num_workers", "max_worker_restarts", "max_broken_scenes"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from torch.utils.data import DataLoader
-
-from pointseg.data import SceneDataset, SegBatch, find_spec
-from pointseg.engine.loaders import evaluation_loader
+from pointseg.data import SceneDataset, find_spec
+from pointseg.engine.loaders import EvaluationLoader
 from pointseg.evaluation import Protocol, Tiling, ViewedScenes, Views, margin_of, parse_views
 from pointseg.evaluation.views import PRESETS
 from pointseg.experiment import Trained, training_pivot
@@ -97,12 +95,11 @@ def _note_on_margin(args: argparse.Namespace, trained: Trained, protocol: Protoc
     )
 
 
-def view_loader(
-    trained: Trained, dataset: SceneDataset, protocol: Protocol
-) -> DataLoader[SegBatch]:
+def view_loader(trained: Trained, dataset: SceneDataset, protocol: Protocol) -> EvaluationLoader:
     """Every view of every scene once, in order, one a batch."""
     scenes = ViewedScenes(dataset, protocol.views)
-    return evaluation_loader(scenes, trained.config.data.num_workers)
+    data = trained.config.data
+    return EvaluationLoader(scenes, data.num_workers, data.max_worker_restarts)
 
 
 def _margin(text: str) -> int | str:

@@ -29,7 +29,7 @@ from pointseg.data.transforms import (
     build_transform,
     build_transforms,
 )
-from pointseg.data.types import PointCloud, SceneSource, VoxelScene
+from pointseg.data.types import BrokenScene, PointCloud, SceneSource, VoxelScene
 from pointseg.data.voxelization import (
     FEATURES,
     MissingFeatureError,
@@ -45,6 +45,7 @@ __all__ = [
     "NYU40",
     "SCANNET20",
     "TRANSFORMS",
+    "BrokenScene",
     "DatasetSpec",
     "LabelMap",
     "MissingFeatureError",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from pointseg.data.labels import LabelMap
-from pointseg.data.transforms import MixingTransform, SceneTransform
-from pointseg.data.types import PointCloud, SceneSource, VoxelScene
+from pointseg.data.transforms import CropToBudget, MixingTransform, SceneTransform
+from pointseg.data.types import BrokenScene, PointCloud, SceneSource, VoxelScene
 from pointseg.data.voxelization import check_features, num_channels, voxelize_cloud
 
 
@@ -89,27 +89,82 @@ class SceneDataset(Dataset[VoxelScene]):
         """The raw scene, no transform applied, without points of other scans."""
         return self._clouds[index].own()
 
+    def num_points(self, index: int) -> int:
+        """Points of a scene without reading it, at most those that ``crop_to_budget`` leaves.
+
+        Points of other scans (``PointCloud.context``), and of scenes that are mixed in, come on
+        top.
+        """
+        counted: Callable[[int], int] | None = getattr(self._clouds, "num_points", None)
+        found = self._clouds[index].num_points if counted is None else counted(index)
+        crops = (t.max_points for t in self.transforms if isinstance(t, CropToBudget))
+        return min((found, *crops))
+
     def augmented(self, index: int) -> PointCloud:
         """The scene after the transforms, for the current epoch."""
+        cloud = self._augmented(index, self._clouds.__getitem__)
+        assert cloud is not None  # what cannot be read is an error
+        return cloud
+
+    def __getitem__(self, index: int) -> VoxelScene:
+        return voxelize_cloud(self.augmented(index), self.voxel_size_m, self.features)
+
+    def read_or_skip(self, index: int) -> tuple[VoxelScene | None, tuple[BrokenScene, ...]]:
+        """The scene as ``dataset[index]`` gives it, and scenes that could not be read for it.
+
+        None where it is broken itself; where the scene to mix in is, it comes unmixed. Only what
+        reading raises (ValueError, OSError) makes a scene broken: a transform that does not fit the
+        data is an error all the same.
+        """
+        broken: list[BrokenScene] = []
+
+        def read(other: int) -> PointCloud | None:
+            cloud = self.cloud_or_broken(other)
+            if isinstance(cloud, BrokenScene):
+                broken.append(cloud)
+                return None
+            return cloud
+
+        cloud = self._augmented(index, read)
+        scene = None if cloud is None else voxelize_cloud(cloud, self.voxel_size_m, self.features)
+        return scene, tuple(broken)
+
+    def cloud_or_broken(self, index: int) -> PointCloud | BrokenScene:
+        """The scene as its files hold it, or what is wrong with them."""
+        try:
+            return self._clouds[index]
+        except (ValueError, OSError) as error:
+            return BrokenScene(self.scene_ids[index], str(error))
+
+    def _augmented(self, index: int, read: Callable[[int], PointCloud | None]) -> PointCloud | None:
+        """The scene after the transforms; None where ``read`` has none."""
         if not 0 <= index < len(self):
             raise IndexError(f"scene index must be in [0, {len(self)}), got {index}")
-        cloud = self._clouds[index]
+        cloud = read(index)
+        if cloud is None:
+            return None
         rng = np.random.default_rng([self.seed, self.epoch, index])
         for position, transform in enumerate(self.transforms):
             if not isinstance(transform, MixingTransform):
                 cloud = transform(cloud, rng)
             elif transform.applies(rng):
-                cloud = transform.mix(cloud, self._partner(index, position, rng), rng)
+                partner = self._partner(index, position, rng, read)
+                cloud = cloud if partner is None else transform.mix(cloud, partner, rng)
         return cloud
 
-    def _partner(self, index: int, position: int, rng: np.random.Generator) -> PointCloud:
+    def _partner(
+        self,
+        index: int,
+        position: int,
+        rng: np.random.Generator,
+        read: Callable[[int], PointCloud | None],
+    ) -> PointCloud | None:
         """Another scene, for the mixing transform at ``position``; it is not mixed itself."""
         other = int(rng.integers(len(self) - 1))
-        cloud = self._clouds[other + (other >= index)]
+        cloud = read(other + (other >= index))
+        if cloud is None:
+            return None
         for transform in self.transforms[:position]:
             if not isinstance(transform, MixingTransform):
                 cloud = transform(cloud, rng)
         return cloud
-
-    def __getitem__(self, index: int) -> VoxelScene:
-        return voxelize_cloud(self.augmented(index), self.voxel_size_m, self.features)

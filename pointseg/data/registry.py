@@ -64,6 +64,10 @@ class Scenes:
     def __getitem__(self, index: int) -> PointCloud:
         return self.reader.read_scene(self.scene_ids[index])
 
+    def num_points(self, index: int) -> int:
+        """Points of a scene, which is not read for it."""
+        return self.reader.num_points(self.scene_ids[index])
+
 
 def resolve_root(dataset: str, root: Path | str | None) -> Path:
     """The data root: ``root`` if given, else ``$POINTSEG_DATA/<dataset>``; it must exist."""

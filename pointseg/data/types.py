@@ -134,3 +134,11 @@ class VoxelScene:
     voxel_labels: Tensor
     point_to_voxel: Tensor
     point_labels: Tensor | None
+
+
+@dataclass(frozen=True)
+class BrokenScene:
+    """A scene whose files cannot be read, and what the reader says of them."""
+
+    scene_id: str
+    message: str

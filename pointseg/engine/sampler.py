@@ -6,9 +6,28 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from torch.utils.data import Sampler
+
+SceneKey = tuple[int, int]
+"""(epoch, scene index)."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one rank reads for one forward pass.
+
+    scenes  at least one (epoch, scene index)
+    end     position in the training order behind the pass, over all ranks
+    loads   points that each rank reads for it, in the order of the ranks; empty where batches are
+            not made by size
+    """
+
+    scenes: tuple[SceneKey, ...]
+    end: int
+    loads: tuple[int, ...] = ()
 
 
 def epoch_order(num_scenes: int, seed: int, epoch: int) -> np.ndarray:
@@ -18,13 +37,25 @@ def epoch_order(num_scenes: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(num_scenes)
 
 
-class SceneStream(Sampler[list[tuple[int, int]]]):
+def training_order(num_scenes: int, seed: int, position: int) -> Iterator[SceneKey]:
+    """The entries ``(epoch, scene index)`` from a position on, without end.
+
+    The epochs follow each other without a gap: ``(epoch, index in epoch) = divmod(position,
+    num_scenes)``.
+    """
+    epoch, index = divmod(position, num_scenes)
+    while True:
+        for scene in epoch_order(num_scenes, seed, epoch)[index:].tolist():
+            yield epoch, scene
+        epoch, index = epoch + 1, 0
+
+
+class SceneStream(Sampler[list[SceneKey]]):
     """Endless batches of ``(epoch, scene index)`` from a position on.
 
-    The epochs follow each other without a gap: batch ``b`` holds the entries ``b * batch_size`` and
-    on of their concatenation, so no batch is short and every scene is seen once an epoch, also
-    where the batch size does not divide the number of scenes. ``position`` counts entries:
-    ``(epoch, index in epoch) = divmod(position, num_scenes)``.
+    Batch ``b`` holds the entries ``b * batch_size`` and on of the training order, so no batch is
+    short and every scene is seen once an epoch, also where the batch size does not divide the
+    number of scenes. ``position`` counts entries.
 
     Of several ranks, each takes its batch of ``num_ranks`` batches that follow each other, so that
     together they see what one rank sees in batches of ``num_ranks * batch_size``.
@@ -50,19 +81,15 @@ class SceneStream(Sampler[list[tuple[int, int]]]):
         self.rank = rank
         self.num_ranks = num_ranks
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return itertools.islice(self._all_batches(), self.rank, None, self.num_ranks)
+    def __iter__(self) -> Iterator[list[SceneKey]]:
+        return (list(share.scenes) for share in self.shares(self.position))
 
-    def _all_batches(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, index = divmod(self.position, self.num_scenes)
-        order = epoch_order(self.num_scenes, self.seed, epoch)
-        batch: list[tuple[int, int]] = []
+    def shares(self, position: int) -> Iterator[Share]:
+        """The batches of this rank from a position on, each with the position behind its pass."""
+        order = training_order(self.num_scenes, self.seed, position)
+        first = self.rank * self.batch_size
+        num_taken = self.num_ranks * self.batch_size
         while True:
-            if index == self.num_scenes:
-                epoch, index = epoch + 1, 0
-                order = epoch_order(self.num_scenes, self.seed, epoch)
-            batch.append((epoch, int(order[index])))
-            index += 1
-            if len(batch) == self.batch_size:
-                yield batch
-                batch = []
+            taken = tuple(itertools.islice(order, num_taken))
+            position += num_taken
+            yield Share(taken[first : first + self.batch_size], position)

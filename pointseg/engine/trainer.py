@@ -31,12 +31,15 @@ from pointseg.distributed import (
     reduce_gradients,
 )
 from pointseg.engine.best_metric import is_better
+from pointseg.engine.broken_scenes import BrokenScenes
+from pointseg.engine.budget_sampler import LoadBalance
 from pointseg.engine.checkpoint import LAST_NAME, Checkpoint
 from pointseg.engine.checkpoint_folder import CheckpointFolder
 from pointseg.engine.distillation import Distillation
 from pointseg.engine.failed_saves import FailedSaves
 from pointseg.engine.freezing import Freezing
 from pointseg.engine.interrupt import Interrupted, StopRequest
+from pointseg.engine.loaders import LoadedBatch
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, check_labels
 from pointseg.engine.optimizers import group_learning_rates, load_moments, set_learning_rate
@@ -86,7 +89,11 @@ class TrainConfig:
     steps: int
     """Optimiser steps of the whole run."""
     batch_size: int = 1
-    """Scenes of one forward pass."""
+    """Scenes of one forward pass; with max_points, the most of them."""
+    max_points: int = 0
+    """Most points of one forward pass, before augmentation; a larger scene is one of its own. 0:
+    batch_size scenes, whatever their size.
+    """
     accumulate: int = 1
     """Forward passes whose gradients make up one step."""
     clip_norm: float = 0.0
@@ -146,7 +153,7 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in (
             *("evaluate_every", "save_every", "keep_checkpoints", "keep_every", "seed"),
-            *("max_skipped_steps", "freeze_until"),
+            *("max_points", "max_skipped_steps", "freeze_until"),
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -204,8 +211,9 @@ class Trainer:
         model: nn.Module,
         loss: SegmentationLoss,
         optimizer: torch.optim.Optimizer,
-        train_batches: Callable[[int], Iterable[SegBatch]],
+        train_batches: Callable[[int], Iterable[LoadedBatch]],
         num_scenes: int,
+        max_broken_scenes: int = 0,
         val_batches: Iterable[SegBatch] | None,
         val_split: str,
         rule: MetricRule,
@@ -221,10 +229,10 @@ class Trainer:
 
         ``train_batches(position)`` gives this rank's endless batches from the scene at ``position``
         in the training order on, for a split of ``num_scenes``; positions count the scenes of all
-        ranks. ``val_batches`` None leaves evaluation out; otherwise they are this rank's part,
-        ``rule`` scores them, and they are called ``val_split`` in the report. The model,
-        the loss and the teacher of ``distillation`` must be on ``device`` already. ``group`` None:
-        a single process.
+        ranks. ``max_broken_scenes`` may be left out by each rank because they cannot be read.
+        ``val_batches`` None leaves evaluation out; otherwise they are this rank's part, ``rule``
+        scores them, and they are called ``val_split`` in the report. The model, the loss and the
+        teacher of ``distillation`` must be on ``device`` already. ``group`` None: a single process.
         """
         self.config = config
         self.schedule = schedule
@@ -251,7 +259,7 @@ class Trainer:
         self.group = group or Group()
 
         self.step = 0
-        self.position = 0  # scenes taken from the stream, by all ranks
+        self.position = 0  # in the training order, over all ranks
         self.skipped_steps = 0
         self.skipped_in_a_row = 0
         self.evaluated_step = 0
@@ -269,6 +277,8 @@ class Trainer:
         self.clock = StepClock.of(device)
         self.profiler: StepProfiler | None = None
         """Told of every step, where there is one."""
+        self._balance = LoadBalance(config.max_points)
+        self._broken = BrokenScenes(max_broken_scenes)
 
     def run(self) -> TrainResult:
         """Train until the configured number of steps is done or a signal asks to stop; leaves
@@ -301,20 +311,25 @@ class Trainer:
         completed = self.step >= self.config.steps and not self._evaluation_is_due()
         return TrainResult(self.step, completed, signal_name, self.report, self.best_metric)
 
-    def _next_batches(self, batches: Iterator[SegBatch]) -> list[SegBatch]:
-        """This rank's batches of the next step."""
-        found = [next(batches) for _ in range(self.config.accumulate)]
-        for batch in found:
-            check_labels(batch.voxel_labels, self.label_map.num_classes)
-        return found
+    def _next_batches(self, batches: Iterator[LoadedBatch]) -> list[LoadedBatch]:
+        """This rank's batches of the next step; what they left out is told."""
+        taken = [next(batches) for _ in range(self.config.accumulate)]
+        for loaded in taken:
+            check_labels(loaded.batch.voxel_labels, self.label_map.num_classes)
+            self._balance.add(loaded.share.loads)
+            new = self._broken.add(loaded.broken)
+            self.log.warn(self.step, {f"scene/{name}": text for name, text in new.items()})
+        return taken
 
-    def _train_step(self, batches: list[SegBatch]) -> StepNumbers | None:
-        """One optimiser step over the batches of all ranks, of which ``batches`` are this one's, on
+    def _train_step(self, taken: list[LoadedBatch]) -> StepNumbers | None:
+        """One optimiser step over the batches of all ranks, of which ``taken`` are this one's, on
         the host; None where the step was left out.
 
         Where nothing looks at the result before the weights do, it does not wait for a GPU.
         """
         self.freezing.enter(self.step)
+        batches = [loaded.batch for loaded in taken]
+        behind = taken[-1].share.end
         factor = learning_rate_factor(self.schedule, self.step, self.config.steps)
         set_learning_rate(self.optimizer, self.base_lr * factor)
         counts = StepCounts.over_ranks(batches)
@@ -333,7 +348,7 @@ class Trainer:
         with self.clock("reduce"):
             outcomes, sums = self._conclude(error, sums)
         if any(outcomes):
-            self._skip(batches, counts, before, outcomes, error)
+            self._skip(batches, behind, before, outcomes, error)
             return None
 
         with self.clock("reduce"):
@@ -341,16 +356,15 @@ class Trainer:
         with self.clock("optimizer"):
             self.scaler.unscale_(self.optimizer)
             norm = nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm or math.inf)
-        position = self.position + counts.num_scenes
         rates = {"lr": self.base_lr * factor, **group_learning_rates(self.optimizer)}
-        own = {**rates, "epoch": position / self.num_scenes}
+        own = {**rates, "epoch": behind / self.num_scenes}
         scene_ids = scenes_of(batches)
         loss = sums.pop("loss")
         numbers = StepNumbers(self.step + 1, scene_ids, loss, norm, {**sums, **own}, passes)
         problem = self._divergence.add(numbers)
         if problem:
             outcomes = [Outcome.NOT_FINITE] * num_ranks()
-            self._skip(batches, counts, before, outcomes, None, problem)
+            self._skip(batches, behind, before, outcomes, None, problem)
             return None
         with self.clock("optimizer"):
             self.scaler.step(self.optimizer)
@@ -363,7 +377,7 @@ class Trainer:
                 _set_progress(self.average.module, self.progress)
 
         self.step += 1
-        self.position = position
+        self.position = behind
         self.skipped_in_a_row = 0
         self.clock.count_step(
             scenes=counts.num_scenes, voxels=counts.num_voxels, points=counts.num_points
@@ -421,7 +435,7 @@ class Trainer:
     def _skip(
         self,
         batches: list[SegBatch],
-        counts: StepCounts,
+        behind: int,
         before: StepStart | None,
         outcomes: list[Outcome],
         error: Exception | None,
@@ -430,7 +444,8 @@ class Trainer:
         """Leave out a step that failed on some rank, on all of them; raise on all where there were
         too many in a row.
 
-        Its scenes count as seen; weights, moments, statistics and the number of the step stay.
+        Its scenes count as seen, up to the position ``behind``; weights, moments, statistics and
+        the number of the step stay.
         """
         self.optimizer.zero_grad(set_to_none=True)
         own = outcomes[rank()]
@@ -447,7 +462,7 @@ class Trainer:
             for other, text in enumerate(texts)
             if text
         )
-        self.position += counts.num_scenes
+        self.position = behind
         self.skipped_steps += 1
         self.skipped_in_a_row += 1
         if self.skipped_in_a_row > self.config.max_skipped_steps:
@@ -525,6 +540,7 @@ class Trainer:
                 "skipped_steps": self.skipped_steps,
             }
             row = {**numbers.read(), **own, **self.clock.read()}
+            row |= self._balance.take() | self._broken.numbers()
             warnings = self._model_warnings()
             self.log.train_row(self.step, row, warnings)
             if warnings is not None:

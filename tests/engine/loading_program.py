@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import time
 
@@ -9,15 +10,16 @@ import numpy as np
 
 from pointseg.data import SCANNET20, PointCloud, SceneDataset
 from pointseg.engine.loaders import training_loader
+from pointseg.engine.sampler import SceneStream
 
 
 def main(ending: str) -> None:
     xyz = np.random.default_rng(0).random((200_000, 3), dtype=np.float32)
     clouds = [PointCloud(f"scene{i}", xyz) for i in range(4)]
     dataset = SceneDataset(clouds, 0.02, ["xyz"], label_map=SCANNET20)
-    batches = iter(training_loader(dataset, 2, seed=0, position=0, num_workers=2))
-    kept = [next(batches) for _ in range(3)]
-    workers = [w.pid for w in batches._workers]
+    batches = training_loader(dataset, SceneStream(4, 2, seed=0), num_workers=2)
+    kept = [next(batches).batch for _ in range(3)]
+    workers = [w.pid for w in multiprocessing.active_children()]
     print(*workers, sum(len(b.voxel_labels) for b in kept), flush=True)
     if ending == "raise":
         raise RuntimeError("a fault of the main process")

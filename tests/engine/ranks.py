@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import nn
 
 from pointseg import models
-from pointseg.data import SCANNET20, SegBatch, VoxelScene, collate
+from pointseg.data import SCANNET20, VoxelScene, collate
 from pointseg.distributed import (
     Group,
     agree,
@@ -28,6 +28,7 @@ from pointseg.distributed import (
     rank,
 )
 from pointseg.engine.checkpoint import Checkpoint, pack_label_map
+from pointseg.engine.loaders import LoadedBatch
 from pointseg.engine.logging import RankLog, RunLog
 from pointseg.engine.losses import LossConfig, SegmentationLoss
 from pointseg.engine.optimizers import OptimizerConfig, build_optimizer
@@ -59,10 +60,11 @@ def scene(index: int) -> VoxelScene:
     )
 
 
-def batches_of(batch_size: int, position: int) -> Iterator[SegBatch]:
+def batches_of(batch_size: int, position: int) -> Iterator[LoadedBatch]:
     """This rank's batches."""
-    for keys in SceneStream(NUM_SCENES, batch_size, 0, position, rank(), num_ranks()):
-        yield collate([scene(index) for _, index in keys])
+    stream = SceneStream(NUM_SCENES, batch_size, 0, position, rank(), num_ranks())
+    for share in stream.shares(position):
+        yield LoadedBatch(collate([scene(index) for _, index in share.scenes]), share)
 
 
 class SmallNet(nn.Module):
@@ -232,12 +234,13 @@ def _sound_cases(folder: Path, group: Group) -> dict[str, Any]:
 def with_broken_features(trainer: Trainer, scene_id: str) -> None:
     batches = trainer.train_batches
 
-    def broken(position: int) -> Iterator[SegBatch]:
-        for batch in batches(position):
+    def broken(position: int) -> Iterator[LoadedBatch]:
+        for loaded in batches(position):
+            batch = loaded.batch
             if scene_id in batch.scene_ids:
                 own = batch.voxels.grid.coords[:, 0] == batch.scene_ids.index(scene_id)
                 batch.voxels.feats[own] = float("nan")
-            yield batch
+            yield loaded
 
     trainer.train_batches = broken
 

@@ -133,7 +133,7 @@ def test_augmentation_is_for_training_only(tiny_config):
     training = experiment.build_dataset(config, "val", training=True)
     plain = experiment.build_dataset(config, "val", training=False)
     assert len(training.transforms) == 3 and plain.transforms == ()
-    loader = experiment.build_loader(config, plain, training=False)
+    loader = experiment.build_evaluation_loader(config, plain)
     assert [batch.scene_ids for batch in loader] == [(s,) for s in plain.scene_ids]
 
 

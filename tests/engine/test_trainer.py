@@ -12,13 +12,15 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from pointseg.data import SCANNET20, SegBatch, VoxelScene, collate
+from pointseg.data import SCANNET20, VoxelScene, collate
 from pointseg.engine import step_numbers
 from pointseg.engine.checkpoint import Checkpoint, pack_label_map
+from pointseg.engine.loaders import LoadedBatch
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import LossConfig, SegmentationLoss
 from pointseg.engine.optimizers import OptimizerConfig, build_optimizer
 from pointseg.engine.run_directory import RunDirectory
+from pointseg.engine.sampler import Share
 from pointseg.engine.schedules import ScheduleConfig
 from pointseg.engine.sinks import JsonLines, TensorBoard
 from pointseg.engine.step_numbers import DivergenceCheck, TrainingDiverged
@@ -103,11 +105,11 @@ class NetThatDiverges(PointwiseNet):
         return super().forward(x) * math.inf
 
 
-def stream(batch_size: int, position: int) -> Iterator[SegBatch]:
-    scenes = itertools.cycle(range(NUM_SCENES))
-    scenes = itertools.islice(scenes, position, None)
+def stream(batch_size: int, position: int) -> Iterator[LoadedBatch]:
     while True:
-        yield collate([scene(next(scenes)) for _ in range(batch_size)])
+        keys = tuple(divmod(p, NUM_SCENES) for p in range(position, position + batch_size))
+        position += batch_size
+        yield LoadedBatch(collate([scene(index) for _, index in keys]), Share(keys, position))
 
 
 class MakeTrainer:
@@ -177,7 +179,7 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(make_trainer):
 
 def test_the_loss_is_the_mean_over_valid_voxels(make_trainer):
     trainer = make_trainer(steps=1, batch_size=4)
-    batch = next(stream(4, 0))
+    batch = next(stream(4, 0)).batch
     logits = trainer.model(batch.voxels)
     expected = nn.functional.cross_entropy(logits, batch.voxel_labels, ignore_index=-1)
     run(trainer)
@@ -412,7 +414,7 @@ def test_a_step_without_valid_voxels_changes_nothing(make_trainer):
     trainer = make_trainer(steps=1)
     blank = collate([scene(0)])
     blank = dataclasses.replace(blank, voxel_labels=torch.full_like(blank.voxel_labels, -1))
-    trainer.train_batches = lambda position: itertools.repeat(blank)
+    trainer.train_batches = lambda _: itertools.repeat(LoadedBatch(blank, Share(((0, 0),), 1)))
     before = trainer.model.linear.weight.detach().clone()
     run(trainer)
     assert torch.equal(trainer.model.linear.weight, before)
@@ -427,6 +429,7 @@ def test_a_step_without_valid_voxels_changes_nothing(make_trainer):
         {"accumulate": 0},
         {"log_every": 0},
         {"evaluate_every": -1},
+        {"max_points": -1},
         {"clip_norm": -1.0},
         {"average_decay": 1.0},
     ],

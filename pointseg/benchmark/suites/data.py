@@ -39,6 +39,7 @@ from pointseg.data import (
 from pointseg.data.transforms import CropToBudget, ElasticDistortion
 from pointseg.data.voxelization import point_features
 from pointseg.engine.loaders import training_loader
+from pointseg.engine.sampler import SceneStream
 from pointseg.ops import voxel_reduce, voxelize_points
 
 NUM_POINTS, QUICK_NUM_POINTS = 150_000, 30_000  # a scene of ScanNet has 150 thousand on average
@@ -230,7 +231,7 @@ def loader_rows(options: Options, cloud: PointCloud) -> Iterator[Row]:
             build_transforms(RECIPE),
         )
         for workers in WORKERS:
-            batches = iter(training_loader(dataset, BATCH_SIZE, 0, 0, workers))
+            batches = training_loader(dataset, SceneStream(NUM_SCENES, BATCH_SIZE, seed=0), workers)
             # More than the workers fetch ahead, so that what was there at the start counts little.
             num_batches = NUM_SCENES * max(1, workers)
             take = partial(_take, batches, num_batches)
