@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -75,7 +76,9 @@ def check_config(config: ExperimentConfig, source: str) -> None:
         _build_transforms(config)
         section = "model"
         with torch.device("meta"):  # shapes only
-            models.build_model(config.model.name, channels, 1, **config.model.options)
+            model = models.build_model(config.model.name, channels, 1, **config.model.options)
+        section = "train.checkpoint_activations"
+        model.checkpoint_activations(config.train.checkpoint_activations)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{source}: {section}: {error}") from error
 
@@ -148,6 +151,8 @@ def build_trainer(
 ) -> Trainer:
     """The trainer of a configuration; ``model`` and the loss are moved to ``device``."""
     model = model.to(device)
+    checkpoint_activations: Any = model.checkpoint_activations
+    checkpoint_activations(config.train.checkpoint_activations)
     return Trainer(
         config=config.train,
         schedule=config.schedule,

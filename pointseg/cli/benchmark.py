@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 WAIT_POLICY = "OMP_WAIT_POLICY"
 SCALING = "scaling"
 CHOICE = "conv_choice"
-ON_DEVICES = ("ops", "codebook", "gpu", "model", CHOICE)
+ON_DEVICES = ("ops", "codebook", "gpu", "model", "memory", CHOICE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "suite", help="what to measure: ops, codebook, gpu, data, model, scaling, conv_choice"
+        "suite", help="what to measure: ops, codebook, gpu, data, model, memory, scaling, conv_choice"
     )
     parser.add_argument("--quick", action="store_true", help="one small scene, fewer repeats")
     parser.add_argument("--only", help="cases to measure: a part of the name, or a pattern with *")
     parser.add_argument(
         "--device",
         default="cpu",
-        help="suites ops, codebook, gpu, model, conv_choice: cpu (default) or cuda",
+        help="suites ops, codebook, gpu, model, memory, conv_choice: cpu (default) or cuda",
     )
     parser.add_argument("--threads", type=int, help="threads for ours (default: torch's choice)")
     parser.add_argument(

@@ -52,6 +52,11 @@ class TrainConfig:
     precision: str = "float32"
     """What the model computes in: float32, bfloat16 or float16 (autocast; parameters stay float32).
     """
+    checkpoint_activations: tuple[str, ...] = ()
+    """Parts of the model whose activations are computed again in the backward pass instead of kept:
+    stages or blocks for all of them, or names such as decoder.3; none: everything is kept. Saves
+    memory and costs time; results do not depend on it.
+    """
     average_decay: float = 0.0
     """Decay a step of the moving average of the model that is evaluated and exported; 0: none is
     kept.

@@ -25,6 +25,7 @@ from pointseg.nn.pool import GlobalPool, Pool
 from pointseg.nn.prior import GeometryPrior, PriorConfig
 from pointseg.nn.quantizer import VectorQuantizer
 from pointseg.nn.reach import Reach
+from pointseg.nn.recomputation import call_module, mark_recomputed
 
 __all__ = [
     "BLOCKS",
@@ -56,9 +57,11 @@ __all__ = [
     "TemperatureConfig",
     "VectorQuantizer",
     "batch_norm_rows",
+    "call_module",
     "chain_geometry",
     "chain_reach",
     "folded",
+    "mark_recomputed",
     "merge_plans",
     "record_choices",
 ]

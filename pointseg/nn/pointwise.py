@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pointseg import _native, ops
 from pointseg.nn.base import SparseModule
+from pointseg.recompute import is_second_pass
 from pointseg.sparse import SparseTensor
 
 
@@ -99,7 +100,7 @@ def batch_norm_rows(
     has_kernel = feats.device.type == "cpu" or _native.uses_cuda_kernels(feats.device)
     if type(bn) is not nn.BatchNorm1d or not has_kernel:
         # In place: a norm keeps its input for the backward pass, not its output.
-        out: Tensor = bn(feats)
+        out: Tensor = _on_copies(bn, feats) if is_second_pass() else bn(feats)
         out = out if residual is None else out.add_(residual)
         return torch.relu_(out) if relu else out
     assert bn.momentum is not None and bn.num_batches_tracked is not None
@@ -115,6 +116,13 @@ def batch_norm_rows(
         momentum=bn.momentum,
         eps=bn.eps,
     )
-    if bn.training:
+    if bn.training and not is_second_pass():
         bn.num_batches_tracked.add_(1)
+    return out
+
+
+def _on_copies(bn: nn.Module, feats: Tensor) -> Tensor:
+    """``bn(feats)``, which leaves the running statistics as they are."""
+    buffers = {name: buffer.clone() for name, buffer in bn.named_buffers()}
+    out: Tensor = torch.func.functional_call(bn, buffers, (feats,))
     return out
