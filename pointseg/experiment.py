@@ -25,6 +25,7 @@ from pointseg.data import (
     open_dataset,
 )
 from pointseg.data.catalog import build_settings
+from pointseg.distributed import Group, num_ranks
 from pointseg.engine.checkpoint import (
     BEST_NAME,
     Checkpoint,
@@ -43,6 +44,7 @@ from pointseg.engine.run_directory import collect_versions
 from pointseg.engine.trainer import Trainer
 from pointseg.evaluation import BENCHMARKS, MetricRule
 from pointseg.experiment_config import ExperimentConfig, find_config
+from pointseg.nn import synchronized
 
 
 def load_config(path_or_name: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
@@ -148,11 +150,16 @@ def build_trainer(
     val_scenes: SceneDataset | None,
     log: RunLog,
     device: torch.device,
+    group: Group | None = None,
 ) -> Trainer:
-    """The trainer of a configuration; ``model`` and the loss are moved to ``device``."""
+    """The trainer of a configuration; ``model`` and the loss are moved to ``device``, and batch
+    norms made to see the voxels of all ranks of ``group`` where that is configured.
+    """
     model = model.to(device)
     checkpoint_activations: Any = model.checkpoint_activations
     checkpoint_activations(config.train.checkpoint_activations)
+    if num_ranks() > 1 and config.train.sync_batch_norm:
+        model = synchronized(model)
     return Trainer(
         config=config.train,
         schedule=config.schedule,
@@ -174,6 +181,7 @@ def build_trainer(
         ),
         log=log,
         device=device,
+        group=group,
     )
 
 

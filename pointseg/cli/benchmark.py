@@ -37,8 +37,9 @@ ON_DEVICES = ("ops", "codebook", "gpu", "model", "memory", CHOICE)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "suite", help="what to measure: ops, codebook, gpu, data, model, memory, scaling, conv_choice, "
-        "ranks; or communication"
+        "suite",
+        help="what to measure: ops, codebook, gpu, data, model, memory, scaling, conv_choice, "
+        "ranks; or communication",
     )
     parser.add_argument("--quick", action="store_true", help="one small scene, fewer repeats")
     parser.add_argument("--only", help="cases to measure: a part of the name, or a pattern with *")

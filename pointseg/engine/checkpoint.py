@@ -43,6 +43,13 @@ class Checkpoint:
     index_in_epoch: int = 0
     """Position in the stream of training scenes: the next scene to see."""
     random_state: dict[str, Any] = field(default_factory=dict)
+    """Of rank 0, or the only process."""
+    other_random_states: list[dict[str, Any]] = field(default_factory=list)
+    """Of ranks 1 and on."""
+    skipped_steps: int = 0
+    """Steps that were left out, none of which counts as a step."""
+    skipped_in_a_row: int = 0
+    """Those since the last step that was done."""
     evaluated_step: int = 0
     """The last step after which the model was evaluated."""
     best_metric: float | None = None

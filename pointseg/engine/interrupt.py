@@ -27,7 +27,8 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
-        self.signal_name = ""
+        self.signal_number = 0
+        """Of the signal that came, 0 before."""
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -50,7 +51,7 @@ class StopRequest:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
-        self.signal_name = signal.Signals(number).name
+        self.signal_number = number
 
 
 class WorkersStay:

@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any, Protocol
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
+from pointseg import distributed
 from pointseg.data import SegBatch, collate
 from pointseg.engine.interrupt import WorkersStay
 from pointseg.engine.sampler import SceneStream
@@ -50,14 +51,16 @@ def training_loader(
     num_workers: int,
     pin_memory: bool = False,
 ) -> DataLoader[SegBatch]:
-    """Endless batches from ``position`` in the stream of training scenes on; see
+    """This rank's endless batches from ``position`` in the stream of training scenes on; see
     :class:`SceneStream`.
 
     ``pin_memory``: in memory that a GPU copies from by itself, while the host goes on.
     """
     return DataLoader(
         EpochView(dataset),
-        batch_sampler=SceneStream(len(dataset), batch_size, seed, position),
+        batch_sampler=SceneStream(
+            len(dataset), batch_size, seed, position, distributed.rank(), distributed.num_ranks()
+        ),
         num_workers=num_workers,
         pin_memory=pin_memory,
         collate_fn=collate,
@@ -67,9 +70,13 @@ def training_loader(
 
 
 def evaluation_loader(dataset: Dataset[Any], num_workers: int) -> DataLoader[SegBatch]:
-    """Every scene once, in order, one a batch, so that memory is that of the largest scene."""
+    """Every scene once, in order, one a batch, so that memory is that of the largest scene.
+
+    Of R ranks, each has every R-th scene.
+    """
+    scenes = range(distributed.rank(), len(dataset), distributed.num_ranks())  # type: ignore[arg-type]
     return DataLoader(
-        dataset,
+        dataset if distributed.num_ranks() == 1 else Subset(dataset, scenes),
         batch_size=1,
         num_workers=num_workers,
         collate_fn=collate,

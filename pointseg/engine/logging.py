@@ -169,3 +169,45 @@ class RunLog:
         return SummaryWriter(
             str(self.run.tensorboard), purge_step=self._start_step + 1 if self._start_step else None
         )
+
+
+class RankLog(RunLog):
+    """The log of ranks other than 0: nothing but warnings, on stderr, with the number of the rank.
+
+    What is told of a whole step comes from rank 0.
+    """
+
+    def __init__(self, run: RunDirectory, num_steps: int, rank: int) -> None:
+        super().__init__(run, num_steps, tensorboard=False, console=Console(stderr=True))
+        self.rank = rank
+
+    def __enter__(self) -> RankLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def message(self, text: str) -> None:
+        pass
+
+    def train_row(
+        self,
+        step: int,
+        values: Mapping[str, float],
+        num_scenes: int,
+        num_voxels: int,
+        warnings: Iterable[str] | None = None,
+    ) -> None:
+        pass
+
+    def validation_row(self, step: int, values: Mapping[str, float], text: str) -> None:
+        pass
+
+    def warn(self, step: int, warnings: Mapping[str, str]) -> None:
+        for text in warnings.values():
+            super().message(f"rank {self.rank}: step {step}/{self.num_steps}  warning: {text}")

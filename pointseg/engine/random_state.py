@@ -12,12 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from pointseg.distributed import rank
+
 
 def seed_everything(seed: int) -> None:
     """Seed Python's, numpy's and torch's global generators (torch's on every device)."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     torch.manual_seed(seed)
+
+
+def seed_rank(seed: int) -> None:
+    """Seed the generators of every rank with other numbers that follow from ``seed``."""
+    (own,) = np.random.SeedSequence([seed, rank()]).generate_state(1)
+    seed_everything(int(own))
 
 
 def get_random_state() -> dict[str, Any]:

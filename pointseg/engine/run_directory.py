@@ -21,8 +21,9 @@ RUN_FILE = "run.json"
 LABELS_FILE = "labels.json"
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_DIR = "tensorboard"
+SKIPPED_DIR = "skipped"
 _OWN_FILES = (CONFIG_FILE, RUN_FILE, LABELS_FILE, METRICS_FILE)
-_OWN_FOLDERS = (CHECKPOINT_DIR, TENSORBOARD_DIR)
+_OWN_FOLDERS = (CHECKPOINT_DIR, TENSORBOARD_DIR, SKIPPED_DIR)
 
 
 class RunDirectory:
@@ -45,6 +46,11 @@ class RunDirectory:
     @property
     def tensorboard(self) -> Path:
         return self.path / TENSORBOARD_DIR
+
+    @property
+    def skipped(self) -> Path:
+        """Steps that were left out, see `pointseg.engine.skipped`."""
+        return self.path / SKIPPED_DIR
 
     def refuse_existing(self) -> None:
         """FileExistsError if a run is here already."""

@@ -4,6 +4,7 @@ is to save.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,9 +25,20 @@ class SceneStream(Sampler[list[tuple[int, int]]]):
     on of their concatenation, so no batch is short and every scene is seen once an epoch, also
     where the batch size does not divide the number of scenes. ``position`` counts entries:
     ``(epoch, index in epoch) = divmod(position, num_scenes)``.
+
+    Of several ranks, each takes its batch of ``num_ranks`` batches that follow each other, so that
+    together they see what one rank sees in batches of ``num_ranks * batch_size``.
     """
 
-    def __init__(self, num_scenes: int, batch_size: int, seed: int, position: int = 0) -> None:
+    def __init__(
+        self,
+        num_scenes: int,
+        batch_size: int,
+        seed: int,
+        position: int = 0,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
         if num_scenes < 1:
             raise ValueError("there are no training scenes")
         if batch_size < 1:
@@ -35,8 +47,13 @@ class SceneStream(Sampler[list[tuple[int, int]]]):
         self.batch_size = batch_size
         self.seed = seed
         self.position = position
+        self.rank = rank
+        self.num_ranks = num_ranks
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return itertools.islice(self._all_batches(), self.rank, None, self.num_ranks)
+
+    def _all_batches(self) -> Iterator[list[tuple[int, int]]]:
         epoch, index = divmod(self.position, self.num_scenes)
         order = epoch_order(self.num_scenes, self.seed, epoch)
         batch: list[tuple[int, int]] = []

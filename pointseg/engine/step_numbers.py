@@ -11,13 +11,46 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from pointseg.data import SegBatch
+from pointseg.data.labels import IGNORE_INDEX
+from pointseg.distributed import gather
 
 Numbers = Mapping[str, Tensor | float]
+
+REMEDY = (
+    "lower optimizer.lr, set train.clip_norm or schedule.warmup_steps, or look for nan in the "
+    "features; the checkpoints saved so far are sound"
+)
 
 
 class TrainingDiverged(ValueError):
     """The loss or its gradient is nan or infinite."""
+
+
+@dataclass(frozen=True)
+class StepCounts:
+    """What the batches of one step hold."""
+
+    own_valid: tuple[int, ...]
+    """Labelled voxels of each of this rank's batches."""
+    num_valid: int
+    """Labelled voxels of all ranks, 1 where there is none."""
+    num_scenes: int
+    """Of all ranks."""
+    num_voxels: int
+    """Of all ranks."""
+
+    @staticmethod
+    def over_ranks(batches: Sequence[SegBatch]) -> StepCounts:
+        """Count this rank's batches and ask the others for their counts."""
+        valid = tuple(int((batch.voxel_labels != IGNORE_INDEX).sum()) for batch in batches)
+        scenes = sum(batch.num_scenes for batch in batches)
+        voxels = sum(batch.voxels.num_voxels for batch in batches)
+        columns = zip(*gather([sum(valid), scenes, voxels]), strict=True)
+        num_valid, num_scenes, num_voxels = (int(sum(column)) for column in columns)
+        return StepCounts(valid, max(num_valid, 1), num_scenes, num_voxels)
 
 
 @dataclass(frozen=True)
@@ -27,7 +60,8 @@ class StepNumbers:
     step: int
     """Steps done with it."""
     scene_ids: tuple[str, ...]
-    loss: Tensor
+    """Of this rank."""
+    loss: Tensor | float
     grad_norm: Tensor
     values: Numbers
     """Further numbers of the step."""
@@ -46,31 +80,51 @@ class DivergenceCheck:
 
     def __init__(self, gradients_may_overflow: bool, at_once: bool) -> None:
         """``gradients_may_overflow``: a scaler watches them and leaves such steps out.
-        ``at_once``: for devices that nobody waits for, so that no bad step reaches the weights.
+        ``at_once``: wait for every step, so that no bad one reaches the weights.
         """
+        self.at_once = at_once
         self._only_loss = gradients_may_overflow
-        self._at_once = at_once
         self._unread: list[StepNumbers] = []
 
-    def add(self, numbers: StepNumbers) -> None:
-        """Look at the numbers of a step before it is taken, or leave them to :meth:`check`."""
+    def is_sound(self, loss: Tensor, gradients: Sequence[Tensor]) -> Tensor:
+        """Whether one rank's loss and gradients are finite: bool, on their device."""
+        sound = torch.isfinite(loss)
+        if not self._only_loss and gradients:
+            sound = sound & torch.isfinite(nn.utils.get_total_norm(gradients))
+        return sound
+
+    def add(self, numbers: StepNumbers) -> str:
+        """What is wrong with a step that is not taken yet, or nothing; not at once, that is left
+        to :meth:`check`.
+        """
+        if self.at_once:
+            return self._problems([numbers])[0]
         self._unread.append(numbers)
-        if self._at_once:
-            self.check()
+        return ""
 
     def check(self) -> None:
         """Raise TrainingDiverged for the first step added since the last call that went wrong."""
         unread, self._unread = self._unread, []
-        rows = on_host([{"loss": step.loss, "grad_norm": step.grad_norm} for step in unread])
-        for step, row in zip(unread, rows, strict=True):
-            watched = [row["loss"]] if self._only_loss else row.values()
-            if not all(map(math.isfinite, watched)):
+        for step, problem in zip(unread, self._problems(unread), strict=True):
+            if problem:
                 raise TrainingDiverged(
-                    f"step {step.step}: loss {row['loss']}, gradient norm {row['grad_norm']} "
-                    f"(scenes {', '.join(step.scene_ids)}); lower optimizer.lr, set "
-                    "train.clip_norm or schedule.warmup_steps, or look for nan in the features; "
-                    "the checkpoints saved so far are sound"
+                    f"step {step.step}: {problem} (scenes {', '.join(step.scene_ids)}); {REMEDY}"
                 )
+
+    def _problems(self, steps: Sequence[StepNumbers]) -> list[str]:
+        rows = on_host([{"loss": step.loss, "grad_norm": step.grad_norm} for step in steps])
+        return [self._problem(row["loss"], row["grad_norm"]) for row in rows]
+
+    def _problem(self, loss: float, grad_norm: float) -> str:
+        watched = [loss] if self._only_loss else [loss, grad_norm]
+        if all(map(math.isfinite, watched)):
+            return ""
+        return f"loss {loss}, gradient norm {grad_norm}"
+
+
+def scenes_of(batches: Sequence[SegBatch]) -> tuple[str, ...]:
+    """Ids of the scenes in all batches."""
+    return tuple(scene for batch in batches for scene in batch.scene_ids)
 
 
 def on_host(rows: Sequence[Numbers]) -> list[dict[str, float]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import logging
 import math
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +16,19 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pointseg.data import LabelMap, SegBatch
-from pointseg.data.labels import IGNORE_INDEX
+from pointseg.distributed import (
+    Group,
+    RanksLost,
+    agree,
+    conclude,
+    everywhere,
+    gather,
+    gather_objects,
+    is_main,
+    num_ranks,
+    rank,
+    reduce_gradients,
+)
 from pointseg.engine.checkpoint import (
     BEST_NAME,
     LAST_NAME,
@@ -29,12 +44,32 @@ from pointseg.engine.precision import DTYPES, autocast, new_scaler
 from pointseg.engine.random_state import (
     get_random_state,
     preserved_random_state,
+    seed_rank,
     set_random_state,
 )
 from pointseg.engine.schedules import ScheduleConfig, learning_rate_factor
-from pointseg.engine.step_numbers import DivergenceCheck, Numbers, StepNumbers
-from pointseg.evaluation import MetricRule, SegReport, evaluate_single_pass
+from pointseg.engine.shared_state import average_norms, check_same_weights
+from pointseg.engine.skipped import (
+    Outcome,
+    SkippedStep,
+    StepStart,
+    describe_failure,
+    release_memory_of,
+    save_skipped_step,
+)
+from pointseg.engine.step_numbers import (
+    REMEDY,
+    DivergenceCheck,
+    Numbers,
+    StepCounts,
+    StepNumbers,
+    TrainingDiverged,
+    scenes_of,
+)
+from pointseg.evaluation import MetricRule, SegReport, count_scenes, report_of
 from pointseg.machine import peak_memory_gib, restart_peak_memory
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,6 +104,19 @@ class TrainConfig:
     """Steps between logged rows."""
     seed: int = 0
     """Seed of initial weights, scene order and augmentation."""
+    max_skipped_steps: int = 10
+    """Steps in a row that are left out, on all ranks, because a batch gave a loss or gradient that
+    is not finite or took more memory than there is; one more ends the run. 0: the first one does.
+    Above 0 a GPU is waited for once a step.
+    """
+    sync_batch_norm: bool = True
+    """Whether batch norms see the voxels of all ranks; otherwise each sees its own, and the running
+    statistics are means over ranks. Nothing to one process.
+    """
+    timeout_s: float = 1800.0
+    """Seconds that a rank waits for the others before it gives up; more than any evaluation takes
+    longer on one rank than on another.
+    """
     tensorboard: bool = True
     """Whether a TensorBoard log is written beside metrics.jsonl."""
 
@@ -76,11 +124,13 @@ class TrainConfig:
         for name in ("steps", "batch_size", "accumulate", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("evaluate_every", "save_every", "seed"):
+        for name in ("evaluate_every", "save_every", "seed", "max_skipped_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.clip_norm < 0:
             raise ValueError(f"clip_norm must not be negative, got {self.clip_norm}")
+        if not self.timeout_s > 0:
+            raise ValueError(f"timeout_s must be positive, got {self.timeout_s}")
         if self.precision not in DTYPES:
             raise ValueError(
                 f"precision must be one of {', '.join(DTYPES)}, got {self.precision!r}"
@@ -127,14 +177,16 @@ class Trainer:
         origin: Checkpoint,
         log: RunLog,
         device: torch.device,
+        group: Group | None = None,
     ) -> None:
         """``origin`` gives what every checkpoint of the run has in common: config, label map,
         versions.
 
-        ``train_batches(position)`` gives the endless batches from the scene at ``position`` in the
-        training order on, for a split of ``num_scenes``. ``val_batches`` None leaves evaluation
-        out; otherwise ``rule`` scores them, and they are called ``val_split`` in the report. The
-        model and the loss must be on ``device`` already.
+        ``train_batches(position)`` gives this rank's endless batches from the scene at ``position``
+        in the training order on, for a split of ``num_scenes``; positions count the scenes of all
+        ranks. ``val_batches`` None leaves evaluation out; otherwise they are this rank's part,
+        ``rule`` scores them, and they are called ``val_split`` in the report. The model and the
+        loss must be on ``device`` already. ``group`` None: a single process.
         """
         self.config = config
         self.schedule = schedule
@@ -153,16 +205,22 @@ class Trainer:
         self.origin = origin
         self.log = log
         self.device = device
+        self.group = group or Group()
 
         self.step = 0
-        self.position = 0  # scenes taken from the stream
+        self.position = 0  # scenes taken from the stream, by all ranks
+        self.skipped_steps = 0
+        self.skipped_in_a_row = 0
         self.evaluated_step = 0
         self.best_metric: float | None = None
         self.metrics: dict[str, float] = {}
         self.report: SegReport | None = None
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._divergence = DivergenceCheck(
-            gradients_may_overflow=self.scaler.is_enabled(), at_once=device.type == "cpu"
+            gradients_may_overflow=self.scaler.is_enabled(),
+            at_once=device.type == "cpu" or num_ranks() > 1 or config.max_skipped_steps > 0,
         )
+        self._saved_step: int | None = None
         self._measured_epoch = -1  # that the peak of the memory is of
         self._warned: frozenset[str] = frozenset()
         self._unlogged_scenes = 0
@@ -171,45 +229,110 @@ class Trainer:
     def run(self) -> TrainResult:
         """Train until the configured number of steps is done or a signal asks to stop; leaves
         ``last.pt`` either way.
+
+        All ranks call it, and end after the same step whichever of them the signal reached.
         """
+        check_same_weights(self.model)
         self.model.train()
         with StopRequest() as stop:
             batches = iter(self.train_batches(self.position))
-            while not stop.requested:
+            while not (signal_name := _stop_signal(stop)):
                 if self._evaluation_is_due():
                     try:
                         self._evaluate(stop)
                     except Interrupted:
-                        break
+                        continue
                 if self.step >= self.config.steps:
                     break
+                self.group.beat(self.step)
                 self._restart_peak_memory()
-                numbers = self._train_step([next(batches) for _ in range(self.config.accumulate)])
+                taken = everywhere(lambda: self._next_batches(batches))
+                numbers = self._train_step(taken)
+                if numbers is None:
+                    continue
                 self._log_step(numbers)
                 if self.config.save_every and self.step % self.config.save_every == 0:
                     self.save(LAST_NAME)
             self.save(LAST_NAME)
         completed = self.step >= self.config.steps and not self._evaluation_is_due()
-        return TrainResult(self.step, completed, stop.signal_name, self.report, self.best_metric)
+        return TrainResult(self.step, completed, signal_name, self.report, self.best_metric)
 
-    def _train_step(self, batches: list[SegBatch]) -> StepNumbers:
-        """One optimiser step over ``batches``, which are on the host; on a GPU it does not wait for
-        the result.
+    def _next_batches(self, batches: Iterator[SegBatch]) -> list[SegBatch]:
+        """This rank's batches of the next step."""
+        found = [next(batches) for _ in range(self.config.accumulate)]
+        for batch in found:
+            check_labels(batch.voxel_labels, self.label_map.num_classes)
+        return found
+
+    def _train_step(self, batches: list[SegBatch]) -> StepNumbers | None:
+        """One optimiser step over the batches of all ranks, of which ``batches`` are this one's, on
+        the host; None where the step was left out.
+
+        Where nothing looks at the result before the weights do, it does not wait for a GPU.
         """
         factor = learning_rate_factor(self.schedule, self.step, self.config.steps)
         set_learning_rate(self.optimizer, self.base_lr * factor)
-        for batch in batches:
-            check_labels(batch.voxel_labels, self.label_map.num_classes)
-        counts = [int((batch.voxel_labels != IGNORE_INDEX).sum()) for batch in batches]
-        num_valid = max(sum(counts), 1)
-
-        sums: dict[str, Tensor] = {}
-        passes: list[Numbers] = []
+        counts = StepCounts.over_ranks(batches)
+        before = StepStart.of(self.model) if self._divergence.at_once else None
         self.optimizer.zero_grad(set_to_none=True)
-        for batch, count in zip(batches, counts, strict=True):
+
+        error: Exception | None = None
+        sums: dict[str, Tensor | float] = {}
+        passes: list[Numbers] = []
+        try:
+            sums, passes = self._passes(batches, counts)
+        except RanksLost:
+            raise
+        except Exception as found:
+            error = found
+        outcomes, sums = self._conclude(error, sums)
+        if any(outcomes):
+            self._skip(batches, counts, before, outcomes, error)
+            return None
+
+        reduce_gradients(self._parameters)
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm or math.inf)
+        position = self.position + counts.num_scenes
+        own = {"lr": self.base_lr * factor, "epoch": position / self.num_scenes}
+        scene_ids = scenes_of(batches)
+        loss = sums.pop("loss")
+        numbers = StepNumbers(self.step + 1, scene_ids, loss, norm, {**sums, **own}, passes)
+        problem = self._divergence.add(numbers)
+        if problem:
+            outcomes = [Outcome.NOT_FINITE] * num_ranks()
+            self._skip(batches, counts, before, outcomes, None, problem)
+            return None
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if not self.config.sync_batch_norm:
+            average_norms(self.model)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+            # What follows the progress is known; an average of it would lag behind.
+            _set_progress(self.average.module, self.progress)
+
+        self.step += 1
+        self.position = position
+        self.skipped_in_a_row = 0
+        self._unlogged_scenes += counts.num_scenes
+        self._unlogged_voxels += counts.num_voxels
+        return numbers
+
+    def _passes(
+        self, batches: list[SegBatch], counts: StepCounts
+    ) -> tuple[dict[str, Tensor | float], list[Numbers]]:
+        """Forward and backward passes of one step: this rank's loss and its terms, each its part of
+        the step's, and further numbers of each pass. Gradients are left in the parameters.
+        """
+        sums: dict[str, Tensor | float] = {}
+        passes: list[Numbers] = []
+        for batch, num_valid in zip(batches, counts.own_valid, strict=True):
             moved = batch.to(self.device, non_blocking=True)
             with autocast(self.config.precision, self.device):
-                terms, scalars = self._forward(moved, count / num_valid, num_valid)
+                terms, scalars = self._forward(
+                    moved, num_valid / counts.num_valid, counts.num_valid
+                )
             total = torch.stack(list(terms.values())).sum()
             self.scaler.scale(total).backward()
             for name, value in {
@@ -219,26 +342,85 @@ class Trainer:
                 value = value.detach().double()
                 sums[name] = sums[name] + value if name in sums else value
             passes.append(scalars)
-        self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
-        scene_ids = tuple(scene for batch in batches for scene in batch.scene_ids)
-        position = self.position + len(scene_ids)
-        own = {"lr": self.base_lr * factor, "epoch": position / self.num_scenes}
-        loss = sums.pop("loss")
-        numbers = StepNumbers(self.step + 1, scene_ids, loss, norm, {**sums, **own}, passes)
-        self._divergence.add(numbers)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if self.average is not None:
-            self.average.update_parameters(self.model)
-            # What follows the progress is known; an average of it would lag behind.
-            _set_progress(self.average.module, self.progress)
+        return sums, passes
 
-        self.step += 1
-        self.position = position
-        self._unlogged_scenes += len(scene_ids)
-        self._unlogged_voxels += sum(batch.voxels.num_voxels for batch in batches)
-        return numbers
+    def _conclude(
+        self, error: Exception | None, sums: dict[str, Tensor | float]
+    ) -> tuple[list[Outcome], dict[str, Tensor | float]]:
+        """How the passes of a step ended on every rank, and the sums over all of them.
+
+        A rank alone does not look at its numbers here: they are looked at with the norm of the
+        gradient. An error that is no lack of memory is raised on all ranks.
+        """
+        outcome = Outcome.of(error)
+        if num_ranks() == 1 and error is None:
+            return [outcome], sums
+        row = torch.tensor([outcome], dtype=torch.float64, device=self.device)
+        if error is None:
+            gradients = [p.grad for p in self._parameters if p.grad is not None]
+            values = torch.stack([torch.as_tensor(value) for value in sums.values()])
+            sound = self._divergence.is_sound(values[0], gradients)
+            row = torch.cat([torch.where(sound, row, float(Outcome.NOT_FINITE)), values])
+        rows = conclude(row)
+        outcomes = [Outcome(int(values[0])) for values in rows]
+        if Outcome.BROKEN in outcomes:
+            agree(error if outcome is Outcome.BROKEN else None)
+        columns = zip(*(values[1:] for values in rows), strict=True)
+        return outcomes, dict(zip(sums, map(math.fsum, columns), strict=True))
+
+    def _skip(
+        self,
+        batches: list[SegBatch],
+        counts: StepCounts,
+        before: StepStart | None,
+        outcomes: list[Outcome],
+        error: Exception | None,
+        problem: str = "",
+    ) -> None:
+        """Leave out a step that failed on some rank, on all of them; raise on all where there were
+        too many in a row.
+
+        Its scenes count as seen; weights, moments, statistics and the number of the step stay.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        own = outcomes[rank()]
+        text = describe_failure(own, batches, error, problem) if own else ""
+        if error is not None:
+            release_memory_of(error, self.device)
+        if before is not None:
+            before.restore_buffers()
+            if own:
+                self._keep_reproducer(batches, before, text)
+        texts = gather_objects(text)
+        told = "; ".join(
+            text if num_ranks() == 1 else f"rank {other}: {text}"
+            for other, text in enumerate(texts)
+            if text
+        )
+        self.position += counts.num_scenes
+        self.skipped_steps += 1
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row > self.config.max_skipped_steps:
+            if Outcome.OUT_OF_MEMORY in outcomes:
+                agree(error)
+            raise TrainingDiverged(
+                f"step {self.step + 1}: {told}; {self.skipped_in_a_row} failed in a row "
+                f"(train.max_skipped_steps: {self.config.max_skipped_steps}); {REMEDY}"
+            )
+        self.log.message(f"step {self.step + 1}/{self.config.steps}  left out: {told}")
+
+    def _keep_reproducer(self, batches: list[SegBatch], before: StepStart, reason: str) -> None:
+        last = self.log.run.checkpoints / LAST_NAME
+        skipped = SkippedStep(
+            step=self.step,
+            rank=rank(),
+            reason=reason,
+            batches=tuple(batches),
+            random_state=before.random_state,
+            checkpoint=str(last) if self._saved_step is not None else "",
+            checkpoint_step=self._saved_step or 0,
+        )
+        save_skipped_step(skipped, self.log.run.skipped)
 
     @property
     def progress(self) -> float:
@@ -308,14 +490,13 @@ class Trainer:
         assert self.val_batches is not None
         self.save(LAST_NAME)  # an evaluation that fails costs no training
         model = self.model if self.average is None else self.average.module
+        batches = _until_stopped(self.val_batches, stop)
         with preserved_random_state(), autocast(self.config.precision, self.device):
-            report = evaluate_single_pass(
-                model,
-                _until_stopped(self.val_batches, stop),
-                self.label_map,
-                rule=self.rule,
-                split=self.val_split,
-            )
+            counted = everywhere(lambda: count_scenes(model, batches, self.label_map))
+        if _stop_signal(stop):
+            raise Interrupted
+        parts = gather_objects(counted)
+        report = report_of(parts, self.label_map, rule=self.rule, split=self.val_split)
         self.report = report
         self.evaluated_step = self.step
         self.metrics = {
@@ -335,7 +516,8 @@ class Trainer:
         self.log.restart_clock()
 
     def checkpoint(self) -> Checkpoint:
-        """The state of the run after the last whole step."""
+        """The state of the run after the last whole step; all ranks call it."""
+        random_state, *other_random_states = gather_objects(get_random_state())
         epoch, index_in_epoch = divmod(self.position, self.num_scenes)
         return dataclasses.replace(
             self.origin,
@@ -346,16 +528,27 @@ class Trainer:
             average=None if self.average is None else self.average.module.state_dict(),
             epoch=epoch,
             index_in_epoch=index_in_epoch,
-            random_state=get_random_state(),
+            random_state=random_state,
+            other_random_states=other_random_states,
+            skipped_steps=self.skipped_steps,
+            skipped_in_a_row=self.skipped_in_a_row,
             evaluated_step=self.evaluated_step,
             best_metric=self.best_metric,
             metrics={name: float(value) for name, value in self.metrics.items()},
         )
 
     def save(self, name: str) -> None:
-        """Write the state into the run directory, unless training has diverged."""
+        """Write the state into the run directory, on rank 0, unless training has diverged."""
         self._divergence.check()
-        save_checkpoint(self.checkpoint(), self.log.run.checkpoints / name)
+        checkpoint = self.checkpoint()
+
+        def write() -> None:
+            if is_main():
+                save_checkpoint(checkpoint, self.log.run.checkpoints / name)
+
+        everywhere(write)
+        if name == LAST_NAME:
+            self._saved_step = self.step
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to the state of a checkpoint; what follows is what followed it then, bit for bit
@@ -386,7 +579,22 @@ class Trainer:
         self.evaluated_step = checkpoint.evaluated_step
         self.best_metric = checkpoint.best_metric
         self.metrics = dict(checkpoint.metrics)
-        set_random_state(checkpoint.random_state)
+        self.skipped_steps = checkpoint.skipped_steps
+        self.skipped_in_a_row = checkpoint.skipped_in_a_row
+        self._restore_random_state([checkpoint.random_state, *checkpoint.other_random_states])
+
+    def _restore_random_state(self, states: list[dict[str, Any]]) -> None:
+        """This rank's own, or one that follows from the seed where there were fewer ranks."""
+        if len(states) != num_ranks() and is_main():
+            logger.warning(
+                "the checkpoint is of a run with %d ranks, and this one has %d: steps have other "
+                "batches from here on (train.batch_size scenes of each rank)",
+                len(states), num_ranks(),
+            )  # fmt: skip
+        if rank() < len(states):
+            set_random_state(states[rank()])
+        else:
+            seed_rank(self.config.seed + self.step)
 
 
 def _new_average(model: nn.Module, decay: float) -> AveragedModel | None:
@@ -403,8 +611,11 @@ def _set_progress(model: nn.Module, progress: float) -> None:
         declared(progress)
 
 
-def _until_stopped(batches: Iterable[SegBatch], stop: StopRequest) -> Iterator[Any]:
-    for batch in batches:
-        if stop.requested:
-            raise Interrupted
-        yield batch
+def _stop_signal(stop: StopRequest) -> str:
+    """The name of the signal that asks any rank to stop, or nothing."""
+    numbers = [int(values[0]) for values in gather([stop.signal_number])]
+    return signal.Signals(max(numbers)).name if any(numbers) else ""
+
+
+def _until_stopped(batches: Iterable[SegBatch], stop: StopRequest) -> Iterator[SegBatch]:
+    return itertools.takewhile(lambda _: not stop.requested, batches)

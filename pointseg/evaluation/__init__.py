@@ -22,7 +22,13 @@ from pointseg.evaluation.rules import (
     MetricRule,
     Scores,
 )
-from pointseg.evaluation.scoring import evaluate, evaluate_single_pass
+from pointseg.evaluation.scoring import (
+    SceneCounts,
+    count_scenes,
+    evaluate,
+    evaluate_single_pass,
+    report_of,
+)
 from pointseg.evaluation.submission import (
     SubmissionCheck,
     SubmissionFormat,
@@ -63,6 +69,7 @@ __all__ = [
     "PartCounter",
     "PointSubsets",
     "Protocol",
+    "SceneCounts",
     "ScenePrediction",
     "SceneVotes",
     "Scores",
@@ -76,6 +83,7 @@ __all__ = [
     "Views",
     "benchmark_of_rule",
     "check_submission",
+    "count_scenes",
     "evaluate",
     "evaluate_single_pass",
     "evaluation_mode",
@@ -89,6 +97,7 @@ __all__ = [
     "predict_voxels",
     "read_json",
     "read_submission",
+    "report_of",
     "score_submission",
     "split_point_counts",
     "vote_cloud",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +18,8 @@ from pointseg.evaluation.voting import predict_scenes
 
 if TYPE_CHECKING:
     from pointseg.data import LabelMap, SegBatch
+
+TWICE = "scene {} comes twice; every scene counts once"
 
 OnScene = Callable[[str, np.ndarray, "np.ndarray | None"], None]
 
@@ -73,17 +77,57 @@ def evaluate(
         If a scene comes twice, has no labels, or if there is no scene at all; and as
         `predict_scenes`.
     """
+    counted = count_scenes(model, batches, label_map, protocol, on_scene)
+    return report_of([counted], label_map, protocol, rule=rule, split=split)
+
+
+@dataclass(frozen=True)
+class SceneCounts:
+    """The points of some scenes, counted by true and predicted class."""
+
+    confusion: ConfusionMatrix
+    scene_ids: tuple[str, ...]
+
+
+def count_scenes(
+    model: nn.Module,
+    batches: Iterable[SegBatch],
+    label_map: LabelMap,
+    protocol: Protocol = SINGLE_PASS,
+    on_scene: OnScene | None = None,
+) -> SceneCounts:
+    """What `evaluate` counts, also for no scene at all."""
     confusion = ConfusionMatrix(label_map.num_classes)
-    scene_ids: list[str] = []
-    seen: set[str] = set()
+    scene_ids: dict[str, None] = {}
     for scene in predict_scenes(model, _labelled(batches), protocol):
-        if scene.scene_id in seen:
-            raise ValueError(f"scene {scene.scene_id} comes twice; every scene counts once")
-        seen.add(scene.scene_id)
-        scene_ids.append(scene.scene_id)
+        if scene.scene_id in scene_ids:
+            raise ValueError(TWICE.format(scene.scene_id))
+        scene_ids[scene.scene_id] = None
         confusion.update(scene.labels, scene.target)
         if on_scene is not None:
             on_scene(scene.scene_id, scene.labels, scene.target)
+    return SceneCounts(confusion, tuple(scene_ids))
+
+
+def report_of(
+    parts: Sequence[SceneCounts],
+    label_map: LabelMap,
+    protocol: Protocol = SINGLE_PASS,
+    *,
+    rule: MetricRule,
+    split: str,
+) -> SegReport:
+    """The report of scenes that were counted in several parts, their ids in turn from each part.
+
+    ValueError where a scene is in two parts, or there is none.
+    """
+    confusion = ConfusionMatrix(label_map.num_classes)
+    for part in parts:
+        confusion.merge(part.confusion)
+    turns = itertools.zip_longest(*(part.scene_ids for part in parts))
+    scene_ids = [scene_id for turn in turns for scene_id in turn if scene_id is not None]
+    if len(set(scene_ids)) < len(scene_ids):
+        raise ValueError(TWICE.format(next(s for s in scene_ids if scene_ids.count(s) > 1)))
     if not scene_ids:
         raise ValueError("there is no scene to evaluate: batches is empty")
     return SegReport.of(confusion, label_map.names, protocol.name, rule, scene_ids, split)

@@ -26,6 +26,7 @@ from pointseg.nn.prior import GeometryPrior, PriorConfig
 from pointseg.nn.quantizer import VectorQuantizer
 from pointseg.nn.reach import Reach
 from pointseg.nn.recomputation import call_module, mark_recomputed
+from pointseg.nn.sync_batch_norm import SyncBatchNorm1d, synchronized
 
 __all__ = [
     "BLOCKS",
@@ -54,6 +55,7 @@ __all__ = [
     "SparseConv",
     "SparseConvTranspose",
     "SparseModule",
+    "SyncBatchNorm1d",
     "TemperatureConfig",
     "VectorQuantizer",
     "batch_norm_rows",
@@ -64,4 +66,5 @@ __all__ = [
     "mark_recomputed",
     "merge_plans",
     "record_choices",
+    "synchronized",
 ]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pointseg import _native, ops
 from pointseg.nn.base import SparseModule
+from pointseg.nn.sync_batch_norm import SyncBatchNorm1d
 from pointseg.recompute import is_second_pass
 from pointseg.sparse import SparseTensor
 
@@ -54,7 +55,7 @@ class BatchNorm(SparseModule):
     """Batch norm over the voxels of all scenes: `nn.BatchNorm1d` on ``[N, C]``.
 
     It holds the torch module as ``bn``, so that state dicts carry torch's own names and
-    `nn.SyncBatchNorm.convert_sync_batchnorm` finds it.
+    `synchronized` and `nn.SyncBatchNorm.convert_sync_batchnorm` find it.
 
     Raises ValueError in training where there is a single voxel: one value has no variance.
     """
@@ -92,17 +93,20 @@ def batch_norm_rows(
 ) -> Tensor:
     """``relu(bn(feats) + residual)`` [N, C], in one pass where there is a kernel for it.
 
-    bn: an `nn.BatchNorm1d`, with affine parameters, momentum and running statistics, or what has
-    been put in its place (`nn.SyncBatchNorm`), which is called.
+    bn: an `nn.BatchNorm1d` or a `SyncBatchNorm1d`, with affine parameters, momentum and running
+    statistics, or what has been put in its place, which is called.
     """
     if residual is not None:
         residual = residual.to(feats.dtype)  # under autocast the branch is narrower
     has_kernel = feats.device.type == "cpu" or _native.uses_cuda_kernels(feats.device)
-    if type(bn) is not nn.BatchNorm1d or not has_kernel:
+    if isinstance(bn, SyncBatchNorm1d) and bn.training:
+        return bn.normalize(feats, residual, relu)
+    if type(bn) not in (nn.BatchNorm1d, SyncBatchNorm1d) or not has_kernel:
         # In place: a norm keeps its input for the backward pass, not its output.
         out: Tensor = _on_copies(bn, feats) if is_second_pass() else bn(feats)
         out = out if residual is None else out.add_(residual)
         return torch.relu_(out) if relu else out
+    assert isinstance(bn, nn.BatchNorm1d)
     assert bn.momentum is not None and bn.num_batches_tracked is not None
     out = ops.batch_norm(
         feats,

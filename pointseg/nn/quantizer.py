@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from pointseg import ops
+from pointseg.distributed import exchange, num_ranks
 from pointseg.recompute import once
 
 SMOOTHING = 1e-5
@@ -73,8 +73,8 @@ class VectorQuantizer(nn.Module):
     def _update(self, vectors: Tensor, index: Tensor, seed_rows: Tensor) -> None:
         counts, sums = ops.code_sums(vectors, index, self.codes.shape[1])
         sums = torch.cat([sums, counts[..., None]], dim=2).to(self.codes.dtype)
-        if _is_distributed():
-            dist.all_reduce(sums)
+        if num_ranks() > 1:
+            sums = exchange(sums).sum(dim=0).to(sums.dtype)
         counts, sums = sums[..., -1], sums[..., :-1]
         # The first batch is the average so far. Only the device knows; asking would wait for it.
         weight = torch.where(self.mean_counts.any(), 1.0 - self.decay, 1.0).to(counts.dtype)
@@ -90,8 +90,8 @@ class VectorQuantizer(nn.Module):
         dead = self.mean_counts < self.dead_below * average
         heads = torch.arange(dead.shape[0], device=vectors.device)[:, None]
         seeds = vectors[rows, heads].to(self.codes.dtype) if len(vectors) else self.codes.clone()
-        if _is_distributed():
-            dist.broadcast(seeds, src=0)
+        if num_ranks() > 1:
+            seeds = exchange(seeds)[0].to(seeds.dtype)
         wide = dead[..., None]
         self.codes.copy_(torch.where(wide, seeds, self.codes))
         self.mean_counts.copy_(torch.where(dead, average, self.mean_counts))
@@ -100,7 +100,3 @@ class VectorQuantizer(nn.Module):
     def extra_repr(self) -> str:
         heads, entries, dims = self.codes.shape
         return f"heads={heads}, entries={entries}, dims={dims}, decay={self.decay}"
-
-
-def _is_distributed() -> bool:
-    return dist.is_available() and dist.is_initialized()

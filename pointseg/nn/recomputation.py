@@ -28,9 +28,7 @@ def call_module(module: nn.Module, *inputs: SparseTensor) -> SparseTensor:
     return recomputed(call, *(x.feats for x in inputs))
 
 
-def mark_recomputed(
-    groups: Mapping[str, Mapping[str, nn.Module]], names: Sequence[str]
-) -> None:
+def mark_recomputed(groups: Mapping[str, Mapping[str, nn.Module]], names: Sequence[str]) -> None:
     """Mark the modules called `names`, or all of a group, for `call_module`; unmark all others.
 
     groups: name of a group, such as ``stages`` -> its modules by name.
