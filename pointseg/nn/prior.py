@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from pointseg.distributed import exchange, num_ranks
 from pointseg.recompute import once
 
 KINDS = ("none", "product", "learned")
@@ -89,8 +89,8 @@ class GeometryPrior(nn.Module):
         shares = shares.double()
         ones = shares.new_ones(shares.shape[0], 1)
         sums = torch.cat([shares, shares.square(), ones], dim=1).sum(dim=0)
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(sums)
+        if num_ranks() > 1:
+            sums = exchange(sums).sum(dim=0)
         count = sums[-1]
         total, squares = sums[:-1].chunk(2)
         mean = total / count.clamp(min=1.0)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +27,7 @@ from pointseg.nn import (
 from pointseg.recompute import is_second_pass, once, recomputed
 from tests.nn.grids import random_tensor
 
+ROOT = Path(__file__).resolve().parents[2]
 TINY = {"depths": [1, 2, 1, 1], "widths": [8] * 4, "stem_kernel": 3, "stem_width": 8}
 BLOCKS = ["basic", "codebook", "codebook", "bottleneck"]
 MODELS: dict[str, dict[str, Any]] = {
@@ -53,7 +58,7 @@ def trained(name: str, parts: Sequence[str], autocast: bool, prepare: bool) -> d
         terms = model.training_terms(0.1)[0] if isinstance(model, CodebookUNet) else {}
         (logits.float().square().mean() + sum(terms.values())).backward()
         seen[f"logits.{index}"] = logits.detach()
-    seen |= {name: buffer for name, buffer in model.named_buffers()}
+    seen |= dict(model.named_buffers())
     seen |= {f"{name}.grad": p.grad for name, p in model.named_parameters() if p.grad is not None}
     return {**seen, "random_state": torch.get_rng_state()}
 
@@ -197,3 +202,19 @@ def test_names() -> None:
     model.checkpoint_activations(["encoder.0"])
     marked = [name for name, m in model.named_modules() if getattr(m, "recomputes", False)]
     assert marked == ["encoder.0"]
+
+
+def test_ranks_exchange_nothing_again() -> None:
+    """Two processes with synchronised norms, codes and priors: as many exchanges, the same bits."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, "-m", "tests.models.checkpointed_ranks"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("exchanges") == 2
