@@ -40,7 +40,7 @@ from pointseg.engine.interrupt import Interrupted, StopRequest
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, check_labels
 from pointseg.engine.optimizers import set_learning_rate
-from pointseg.engine.precision import DTYPES, autocast, new_scaler
+from pointseg.engine.precision import DTYPES, autocast, new_scaler, take_step
 from pointseg.engine.random_state import (
     get_random_state,
     preserved_random_state,
@@ -303,17 +303,17 @@ class Trainer:
             outcomes = [Outcome.NOT_FINITE] * num_ranks()
             self._skip(batches, counts, before, outcomes, None, problem)
             return None
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        is_taken = take_step(self.scaler, self.optimizer)
         if not self.config.sync_batch_norm:
             average_norms(self.model)
-        if self.average is not None:
+        if self.average is not None and is_taken:
             self.average.update_parameters(self.model)
             # What follows the progress is known; an average of it would lag behind.
             _set_progress(self.average.module, self.progress)
 
-        self.step += 1
+        self.step += 1  # also where the scaler had to leave it out: schedules go on
         self.position = position
+        self.skipped_steps += not is_taken
         self.skipped_in_a_row = 0
         self._unlogged_scenes += counts.num_scenes
         self._unlogged_voxels += counts.num_voxels
@@ -461,7 +461,11 @@ class Trainer:
         self.log.advance(self.step)
         if self.step % self.config.log_every == 0 or self.step == self.config.steps:
             self._divergence.check()
-            row = {**numbers.read(), "peak_memory_gib": peak_memory_gib(self.device)}
+            row = {
+                **numbers.read(),
+                "skipped_steps": self.skipped_steps,
+                "peak_memory_gib": peak_memory_gib(self.device),
+            }
             warnings = self._model_warnings()
             self.log.train_row(
                 self.step, row, self._unlogged_scenes, self._unlogged_voxels, warnings
