@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
 PORT = 29400
 CABLE = "wire"  # the interface of each host, in its namespace
 SUBNET = "10.213.77"  # exists inside the namespaces only
@@ -75,11 +77,16 @@ def run_on_both(
 
     Fails with the output of a host that fails, or that is not done in time.
     """
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": CABLE, "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "GLOO_SOCKET_IFNAME": CABLE,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),  # this checkout, whatever is installed
+    }
     started = []
     for index, host in enumerate(hosts):
         launcher = (
-            *("python", "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
+            *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
             *("--rdzv-backend", "c10d", "--rdzv-id", "two-hosts"),
             *("--rdzv-endpoint", f"{hosts[0].address}:{PORT}"),
             # Names of hosts are not looked up inside a namespace.

@@ -210,7 +210,7 @@ def test_ranks_exchange_nothing_again() -> None:
     done = subprocess.run(
         [*command, "-m", "tests.models.checkpointed_ranks"],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
