@@ -63,7 +63,7 @@ class RanksCost:
 
 
 def measure_ranks(task: RanksTask, num_ranks: int, folder: Path) -> RanksCost:
-    """Train in ``folder / ranks_<n>``; RuntimeError with its last words where that fails."""
+    """Train in ``folder / ranks_<n>``; RuntimeError with what it says where that fails."""
     run = folder / f"ranks_{num_ranks}"
     done = subprocess.run(
         train_command(task, num_ranks, run),
@@ -74,8 +74,9 @@ def measure_ranks(task: RanksTask, num_ranks: int, folder: Path) -> RanksCost:
         timeout=TIMEOUT_S,
     )
     if done.returncode != 0:
-        last = [line for line in done.stderr.splitlines() if "Error" in line] or ["no message"]
-        raise RuntimeError(f"{num_ranks} ranks: exit status {done.returncode}: {last[-1]}")
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+        said = next((line for line in lines if line.startswith("pointseg train: ")), lines[-1])
+        raise RuntimeError(f"{num_ranks} ranks: exit status {done.returncode}: {said}")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     times_s = [row["step_time_s"] for row in rows if row["kind"] == "train"][1:]
     step_s = statistics.median(times_s)
