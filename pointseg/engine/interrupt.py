@@ -27,8 +27,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
-        self.signal_number = 0
-        """Of the signal that came, 0 before."""
+        self.signal_name = ""
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -51,7 +50,7 @@ class StopRequest:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
-        self.signal_number = number
+        self.signal_name = signal.Signals(number).name
 
 
 class WorkersStay:

@@ -617,7 +617,8 @@ def _set_progress(model: nn.Module, progress: float) -> None:
 
 def _stop_signal(stop: StopRequest) -> str:
     """The name of the signal that asks any rank to stop, or nothing."""
-    numbers = [int(values[0]) for values in gather([stop.signal_number])]
+    own = signal.Signals[stop.signal_name] if stop.requested else 0
+    numbers = [int(values[0]) for values in gather([own])]
     return signal.Signals(max(numbers)).name if any(numbers) else ""
 
 

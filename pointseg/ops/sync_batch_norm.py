@@ -77,7 +77,7 @@ def _move_running(
     """As `batch_norm` does; without asking the device how many rows there are."""
     total, mean, var = moments
     unbiased = var * total / (total - 1).clamp(min=1)
-    weight = torch.where(total > 1, momentum, 0.0)
+    weight = (total > 1).double() * momentum
     for running, value in ((running_mean, mean), (running_var, unbiased)):
         running.lerp_(value.to(running.dtype), weight.to(running.dtype))
 
@@ -106,7 +106,7 @@ class _Normalize(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         feats, out, moments, weight, bias = ctx.saved_tensors
         eps, relu = ctx.settings
         total, mean, var = moments
@@ -122,9 +122,8 @@ class _Normalize(torch.autograd.Function):
         sum_grad, sum_grad_x = exchange(grad_parameters).sum(dim=0) / total.clamp(min=1)
         inverse_std = (var + eps).rsqrt()
         scale = weight.double() * inverse_std
-        slope = -scale * sum_grad_x * inverse_std
-        shift = -scale * sum_grad - slope * mean
-        grad_feats = _plus_line(grad_feats, feats, slope, shift)
+        slope, shift = -scale * sum_grad_x * inverse_std, -scale * sum_grad
+        grad_feats = _plus_line(grad_feats, feats, mean, slope, shift)
         grad_bias, grad_weight = grad_parameters.unbind()
         return (
             *(grad_feats, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), grad_residual),
@@ -132,8 +131,10 @@ class _Normalize(torch.autograd.Function):
         )
 
 
-def _plus_line(grad: Tensor, feats: Tensor, slope: Tensor, shift: Tensor) -> Tensor:
-    """``grad + feats * slope + shift`` [N, C], computed in float32 at least."""
+def _plus_line(grad: Tensor, feats: Tensor, mean: Tensor, slope: Tensor, shift: Tensor) -> Tensor:
+    """``grad + (feats - mean) * slope + shift`` [N, C], in float32 at least."""
     dtype = torch.promote_types(grad.dtype, torch.float32)
-    line = torch.addcmul(shift.to(dtype), feats.to(dtype), slope.to(dtype))
-    return (line + grad).to(grad.dtype)
+    rounded = mean.to(dtype)
+    rest = (mean - rounded).to(dtype)  # far from zero it is more than what is left of feats - mean
+    centred = feats.to(dtype).sub(rounded).sub_(rest)
+    return torch.addcmul(shift.to(dtype), centred, slope.to(dtype)).add_(grad).to(grad.dtype)
