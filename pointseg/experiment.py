@@ -80,7 +80,7 @@ def check_config(config: ExperimentConfig, source: str) -> None:
         with torch.device("meta"):  # shapes only
             model = models.build_model(config.model.name, channels, 1, **config.model.options)
         section = "train.checkpoint_activations"
-        model.checkpoint_activations(config.train.checkpoint_activations)
+        _checkpoint_activations(config, model)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{source}: {section}: {error}") from error
 
@@ -136,6 +136,11 @@ def build_model(config: ExperimentConfig, label_map: LabelMap) -> nn.Module:
     )
 
 
+def _checkpoint_activations(config: ExperimentConfig, model: nn.Module) -> None:
+    method: Any = model.checkpoint_activations
+    method(config.train.checkpoint_activations)
+
+
 def build_loss(config: ExperimentConfig, train_scenes: SceneDataset) -> SegmentationLoss:
     """The configured loss; weights by frequency are counted over all training labels."""
     labels = (train_scenes.point_cloud(i).labels for i in range(len(train_scenes)))
@@ -156,8 +161,7 @@ def build_trainer(
     norms made to see the voxels of all ranks of ``group`` where that is configured.
     """
     model = model.to(device)
-    checkpoint_activations: Any = model.checkpoint_activations
-    checkpoint_activations(config.train.checkpoint_activations)
+    _checkpoint_activations(config, model)
     if num_ranks() > 1 and config.train.sync_batch_norm:
         model = synchronized(model)
     return Trainer(

@@ -1,4 +1,4 @@
-"""Training over a wire: a rank on each of two hosts, which see each other by their addresses only."""
+"""Training over a wire: a rank on each of two hosts that know each other's address only."""
 
 from __future__ import annotations
 

@@ -86,7 +86,8 @@ def run_on_both(
     started = []
     for index, host in enumerate(hosts):
         launcher = (
-            *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
+            *(sys.executable, "-m", "torch.distributed.run"),
+            *("--nnodes", "2", "--nproc-per-node", "1"),
             *("--rdzv-backend", "c10d", "--rdzv-id", "two-hosts"),
             *("--rdzv-endpoint", f"{hosts[0].address}:{PORT}"),
             # Names of hosts are not looked up inside a namespace.

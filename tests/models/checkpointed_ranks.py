@@ -1,15 +1,13 @@
-"""Program of `test_ranks_exchange_nothing_again`: a step with and without checkpointing."""
+"""What a rank of `test_ranks_exchange_nothing_again` does."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pointseg import distributed
-from pointseg.benchmark.communication import traffic
 from pointseg.models import build_model
 from pointseg.models.codebook_unet import CodebookUNet
 from pointseg.nn import synchronized
@@ -23,11 +21,6 @@ def build(codebook: dict[str, Any]) -> CodebookUNet:
     model = build_model("codedvtr", 4, 5, **SHAPE, codebook=codebook).train()
     assert isinstance(model, CodebookUNet)
     return model
-
-
-def expected(codebook: dict[str, Any]) -> int:
-    """What the model of communication counts."""
-    return traffic(build(codebook)).messages
 
 
 def step(codebook: dict[str, Any], parts: tuple[str, ...]) -> tuple[dict[str, Tensor], int]:
@@ -52,18 +45,18 @@ def step(codebook: dict[str, Any], parts: tuple[str, ...]) -> tuple[dict[str, Te
     return {**grads, **dict(model.named_buffers())}, exchanges
 
 
-def main() -> None:
+def exchanges_of_steps() -> list[int]:
+    """For `on_ranks`: exchanges of a step with all kept, per codebook; with checkpointing there are
+    as many, and the bits are the same.
+    """
+    counts = []
     with distributed.process_group("cpu", timeout_s=60):
         for codebook in CODEBOOKS:
             kept, exchanges = step(codebook, ())
-            assert exchanges == expected(codebook), (exchanges, expected(codebook))
             for parts in (("stages",), ("blocks",)):
                 found, again = step(codebook, parts)
                 assert again == exchanges, (parts, again, exchanges)
                 wrong = [name for name in kept if not torch.equal(kept[name], found[name])]
                 assert not wrong, (parts, wrong)
-    sys.stdout.write(f"{exchanges} exchanges\n")
-
-
-if __name__ == "__main__":
-    main()
+            counts.append(exchanges)
+    return counts
