@@ -16,6 +16,7 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -54,8 +55,14 @@ def recomputed(function: Callable[..., T], *feats: Tensor) -> T:
     are the same, and results and gradients have the bits that they have without.
 
     Raises RuntimeError, from inside the backward pass, where the second pass computes tensors of
-    other shapes than the first. One inside another is refused: RuntimeError.
+    other shapes than the first. One inside another, or inside `torch.compile`, is refused:
+    RuntimeError.
     """
+    if torch.compiler.is_compiling():
+        raise RuntimeError(
+            "recomputed: torch.compile chooses by itself what is computed again; compile the model "
+            "without checkpoint_activations"
+        )
     if _current.get() is not None:
         raise RuntimeError("recomputed: the function is inside one that is computed again itself")
     results: list[Any] = []
@@ -64,9 +71,14 @@ def recomputed(function: Callable[..., T], *feats: Tensor) -> T:
     return out
 
 
+def _running() -> _Pass | None:
+    # What is being compiled is in no pass, and cannot ask.
+    return None if torch.compiler.is_compiling() else _current.get()
+
+
 def is_second_pass() -> bool:
     """Whether the backward pass is computing activations again."""
-    current = _current.get()
+    current = _running()
     return current is not None and current.is_second
 
 
@@ -76,7 +88,7 @@ def once(effect: Callable[[], T]) -> T:
     What is returned is kept as it is: return copies of what changes later. Random numbers are to be
     drawn outside, since the second pass must draw as many as the first.
     """
-    current = _current.get()
+    current = _running()
     if current is None:
         return effect()
     if not current.is_second:
