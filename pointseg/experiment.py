@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -94,6 +95,8 @@ def check_config(config: ExperimentConfig, source: str) -> None:
         parameter_groups(config.optimizer, model)
         section = "train"
         Freezing(model, config.train.freeze)
+        section = "train.checkpoint_activations"
+        _checkpoint_activations(config, model)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{source}: {section}: {error}") from error
 
@@ -172,6 +175,11 @@ def build_model(config: ExperimentConfig, label_map: LabelMap) -> nn.Module:
     )
 
 
+def _checkpoint_activations(config: ExperimentConfig, model: nn.Module) -> None:
+    method: Any = model.checkpoint_activations
+    method(config.train.checkpoint_activations)
+
+
 def build_loss(config: ExperimentConfig, train_scenes: SceneDataset) -> SegmentationLoss:
     """The configured loss; weights by frequency are counted over all training labels."""
     labels = readable_labels(train_scenes, config.data.max_broken_scenes)
@@ -201,6 +209,7 @@ def build_trainer(
     check_best_metric(config.train.best_metric, train_scenes.label_map.names)
     stream_from = build_streams(config, train_scenes)
     model = model.to(device)
+    _checkpoint_activations(config, model)
     if num_ranks() > 1 and config.train.sync_batch_norm:
         model = synchronized(model)
     return Trainer(

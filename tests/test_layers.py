@@ -21,6 +21,7 @@ LAYERS = {
     "distributed": 0,
     "files": 0,
     "machine": 0,
+    "recompute": 0,
     "_native": 1,
     "__init__": 2,
     "ops": 3,
@@ -41,8 +42,8 @@ LAYERS = {
     "cli": 13,
     "__main__": 14,
 }
-LEAVES = ("config", "distributed", "files", "machine")
-CORE = ("_native", "__init__", "ops", "sparse", "nn", "models")
+LEAVES = ("config", "distributed", "files", "machine", "recompute")
+CORE = ("_native", "__init__", "recompute", "ops", "sparse", "nn", "models")
 OPTIONAL = ("open3d", "sklearn", "rich", "yaml", "plyfile", "plotly", "tensorboard", "tqdm")
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

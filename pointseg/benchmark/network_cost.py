@@ -64,6 +64,7 @@ class Task:
         shares: whether to profile, too.
         device: where the network and its input are.
         autocast: dtype of autocast, such as "bfloat16"; None: none.
+        checkpointed: parts whose activations are computed again in the backward pass.
     """
 
     model: str
@@ -75,6 +76,7 @@ class Task:
     shares: bool
     device: str = "cpu"
     autocast: str | None = None
+    checkpointed: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -154,6 +156,7 @@ Phases = dict[str, Callable[[], None]]
 def training_phases(task: Task, coords: Tensor) -> Phases:
     """A step as the trainer makes it, with the maps of a new scene, in its parts."""
     model, feats = _model_and_feats(task, coords)
+    model.checkpoint_activations(task.checkpointed)  # type: ignore[operator]
     labels = torch.randint(0, NUM_CLASSES, (len(coords),)).to(coords.device)
     optimizer = build_optimizer(OptimizerConfig(lr=1e-3, momentum=0.9), model)
     made: dict[str, Any] = {}  # by one part, for the next

@@ -4,7 +4,8 @@ Suites ops and codebook print a table of ratios; engines that can be imported (M
 spconv) are measured beside ours, in processes of their own. The suite scaling goes from ten
 thousand to five million voxels and writes rows, fitted lines and pictures to a folder; conv_choice
 measures which algorithm a convolution should take on a GPU, and writes the table that they are
-chosen by.
+chosen by. ranks trains on generated rooms with one process, two and so on, up to a core each;
+communication computes what ranks send each other in a step of every model.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,19 +31,23 @@ if TYPE_CHECKING:
 WAIT_POLICY = "OMP_WAIT_POLICY"
 SCALING = "scaling"
 CHOICE = "conv_choice"
-ON_DEVICES = ("ops", "codebook", "gpu", "model", CHOICE)
+RANKS = "ranks"
+COMMUNICATION = "communication"
+ON_DEVICES = ("ops", "codebook", "gpu", "model", "memory", CHOICE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "suite", help="what to measure: ops, codebook, gpu, data, model, scaling, conv_choice"
+        "suite",
+        help="what to measure: ops, codebook, gpu, data, model, memory, scaling, conv_choice, "
+        "ranks; or communication",
     )
     parser.add_argument("--quick", action="store_true", help="one small scene, fewer repeats")
     parser.add_argument("--only", help="cases to measure: a part of the name, or a pattern with *")
     parser.add_argument(
         "--device",
         default="cpu",
-        help="suites ops, codebook, gpu, model, conv_choice: cpu (default) or cuda",
+        help="suites ops, codebook, gpu, model, memory, conv_choice: cpu (default) or cuda",
     )
     parser.add_argument("--threads", type=int, help="threads for ours (default: torch's choice)")
     parser.add_argument(
@@ -71,7 +77,13 @@ def run(args: argparse.Namespace) -> int:
         }
         command = [sys.executable, "-m", "pointseg", "benchmark", *_argv(args)]
         return subprocess.run(command, env=environment, check=False).returncode
-    return {SCALING: _scaling, CHOICE: _choice}.get(args.suite, _suite)(args)
+    own = {
+        SCALING: _scaling,
+        CHOICE: _choice,
+        RANKS: _ranks,
+        COMMUNICATION: _communication,
+    }
+    return own.get(args.suite, _suite)(args)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -83,9 +95,11 @@ def _check(args: argparse.Namespace) -> None:
     if args.suite == SCALING and args.out is None:
         raise ValueError("--out: expected the folder for rows, tables and pictures of scaling")
     has_out = args.suite in (SCALING, CHOICE)
-    wrong = [n for n in (("json", "markdown") if has_out else ("out",)) if getattr(args, n)]
+    tables = args.suite in (RANKS, COMMUNICATION)
+    others = ("json", "markdown") if has_out else ("out",)
+    wrong = [n for n in (("json", "markdown", "out") if tables else others) if getattr(args, n)]
     if wrong:
-        instead = "--out" if has_out else "--json and --markdown"
+        instead = "the terminal" if tables else "--out" if has_out else "--json and --markdown"
         raise ValueError(f"--{wrong[0]}: the suite {args.suite} writes to {instead}")
 
 
@@ -93,7 +107,7 @@ def _suite(args: argparse.Namespace) -> int:
     from pointseg import benchmark
 
     if args.suite not in benchmark.SUITES:
-        names = ", ".join((*benchmark.SUITES, SCALING, CHOICE))
+        names = ", ".join((*benchmark.SUITES, SCALING, CHOICE, RANKS, COMMUNICATION))
         raise ValueError(f"suite: expected one of {names}, got {args.suite!r}")
     if args.voxels and args.suite != "model":
         raise ValueError(f"--voxels: only suite model has sizes to choose, not {args.suite}")
@@ -180,6 +194,32 @@ def _choice(args: argparse.Namespace) -> int:
     if args.out:
         write_table(rows, "; ".join(report.header_lines(head)), args.out)
         print(args.out)
+    return 0
+
+
+def _ranks(args: argparse.Namespace) -> int:
+    from pointseg.benchmark import header, ranks, report
+    from pointseg.data.synthetic import RoomSet, synthesize_rooms
+
+    counts = range(1, 1 + (2 if args.quick else os.cpu_count() or 1))
+    head = header(RANKS, (), 1, args.quick)
+    _warn_if_busy(head)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "rooms"
+        synthesize_rooms(root, RoomSet(train=2 if args.quick else 8, val=1))
+        task = ranks.RanksTask(root, steps=4 if args.quick else 30)
+        costs = []
+        for count in counts:
+            costs.append(ranks.measure_ranks(task, count, Path(folder)))
+            _tell(f"{count} ranks: {costs[-1].step_ms:.0f} ms a step")
+    print("\n".join(report.header_lines(head)), ranks.ranks_table(costs), sep="\n\n")
+    return 0
+
+
+def _communication(args: argparse.Namespace) -> int:
+    from pointseg.benchmark import communication
+
+    print(communication.traffic_table(communication.registered_traffic()))
     return 0
 
 

@@ -23,3 +23,16 @@ def new_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
     synchronisation with the device a step.
     """
     return torch.amp.GradScaler(device.type, enabled=precision == "float16")
+
+
+def take_step(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer) -> bool:
+    """Take the step of unscaled gradients; whether that was done.
+
+    It is left out, and the scale lowered, where float16 gradients overflowed: weights and moments
+    stay, and what averages the weights must stay with them. The gradients of all ranks are summed
+    before, so that all do the same.
+    """
+    scale = scaler.get_scale()
+    scaler.step(optimizer)
+    scaler.update()
+    return bool(scaler.get_scale() >= scale)

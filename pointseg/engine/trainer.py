@@ -43,7 +43,7 @@ from pointseg.engine.loaders import LoadedBatch
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, check_labels
 from pointseg.engine.optimizers import group_learning_rates, load_moments, set_learning_rate
-from pointseg.engine.precision import DTYPES, autocast, new_scaler
+from pointseg.engine.precision import DTYPES, autocast, new_scaler, take_step
 from pointseg.engine.profiling import StepProfiler
 from pointseg.engine.random_state import (
     get_random_state,
@@ -100,6 +100,11 @@ class TrainConfig:
     """Largest norm of the gradient of a step; 0: no clipping."""
     precision: str = "float32"
     """What the model computes in: float32, bfloat16 or float16 (autocast; parameters stay float32).
+    """
+    checkpoint_activations: tuple[str, ...] = ()
+    """Parts of the model whose activations are computed again in the backward pass instead of kept:
+    stages or blocks for all of them, or names such as decoder.3; none: everything is kept. Saves
+    memory and costs time; results do not depend on it.
     """
     average_decay: float = 0.0
     """Decay a step of the moving average of the model that is evaluated and exported; 0: none is
@@ -367,17 +372,17 @@ class Trainer:
             self._skip(batches, behind, before, outcomes, None, problem)
             return None
         with self.clock("optimizer"):
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+            is_taken = take_step(self.scaler, self.optimizer)
             if not self.config.sync_batch_norm:
                 average_norms(self.model)
-            if self.average is not None:
+            if self.average is not None and is_taken:
                 self.average.update_parameters(self.model)
                 # What follows the progress is known; an average of it would lag behind.
                 _set_progress(self.average.module, self.progress)
 
-        self.step += 1
+        self.step += 1  # also where the scaler had to leave it out: schedules go on
         self.position = behind
+        self.skipped_steps += not is_taken
         self.skipped_in_a_row = 0
         self.clock.count_step(
             scenes=counts.num_scenes, voxels=counts.num_voxels, points=counts.num_points

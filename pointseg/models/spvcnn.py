@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from pointseg.models.codebook_unet import CodebookUNet, CodebookUNetConfig
 from pointseg.models.point_branch import points_to_voxels, voxels_to_points
 from pointseg.models.unet import DecoderStage
-from pointseg.nn import Reach, batch_norm_rows
+from pointseg.nn import Reach, batch_norm_rows, call_module
 from pointseg.sparse import SparseTensor, VoxelGrid
 
 
@@ -83,7 +83,7 @@ class SPVCNN(CodebookUNet):
         points = self._join(0, points, x, grid)
         x = self._scatter(points, grid, x.grid)
         for step, up in enumerate(self.decoder, start=1):
-            x = up(x, skips.pop())
+            x = call_module(up, x, skips.pop())
             if step == self.middle:
                 points = self._join(1, points, x, grid)
                 x = self._scatter(points, grid, x.grid)

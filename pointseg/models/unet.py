@@ -30,7 +30,9 @@ from pointseg.nn import (
     SparseConv,
     SparseConvTranspose,
     SparseModule,
+    call_module,
     chain_reach,
+    mark_recomputed,
     merge_plans,
 )
 from pointseg.sparse import GeometryPlan, SparseTensor
@@ -156,6 +158,8 @@ class EncoderStage(SparseModule):
 class DecoderStage(nn.Module, Foldable):
     """Doubles the resolution onto the grid of the skip connection, joins it, then refines."""
 
+    recomputes = False
+
     def __init__(
         self,
         in_channels: int,
@@ -233,7 +237,7 @@ class UNet(nn.Module):
         self.check_input(x)
         x, skips = self.encode(self.stem(x))
         for up in self.decoder:
-            x = up(x, skips.pop())
+            x = call_module(up, x, skips.pop())
         return self.head(x).feats
 
     def check_input(self, x: SparseTensor) -> None:
@@ -248,8 +252,28 @@ class UNet(nn.Module):
         skips = []
         for down in self.encoder:
             skips.append(x)
-            x = down(x)
+            x = call_module(down, x)
         return x, skips
+
+    def checkpoint_activations(self, names: Sequence[str]) -> None:
+        """Keep of what is named its inputs alone for the backward pass, which computes it again.
+
+        names: ``stages`` or ``blocks`` for all of them; a stage (``decoder.3``) or a block
+        (``decoder.3.blocks.0``). None: everything is kept. Results do not depend on it.
+
+        Raises ValueError for an unknown name, and for blocks of a stage that is named, too.
+        """
+        stages = {
+            f"{part}.{index}": stage
+            for part in ("encoder", "decoder")
+            for index, stage in self.get_submodule(part).named_children()
+        }
+        blocks = {
+            f"{name}.blocks.{index}": block
+            for name, stage in stages.items()
+            for index, block in stage.get_submodule("blocks").named_children()
+        }
+        mark_recomputed({"stages": stages, "blocks": blocks}, names)
 
     def geometry(self) -> GeometryPlan:
         """Every kernel map that a forward pass asks for; for `VoxelGrid.prepare`."""

@@ -25,6 +25,7 @@ from pointseg.nn.pool import GlobalPool, Pool
 from pointseg.nn.prior import GeometryPrior, PriorConfig
 from pointseg.nn.quantizer import VectorQuantizer
 from pointseg.nn.reach import Reach
+from pointseg.nn.recomputation import call_module, mark_recomputed
 from pointseg.nn.sync_batch_norm import SyncBatchNorm1d, synchronized
 
 __all__ = [
@@ -58,9 +59,11 @@ __all__ = [
     "TemperatureConfig",
     "VectorQuantizer",
     "batch_norm_rows",
+    "call_module",
     "chain_geometry",
     "chain_reach",
     "folded",
+    "mark_recomputed",
     "merge_plans",
     "record_choices",
     "synchronized",

@@ -15,11 +15,18 @@ from collections.abc import Iterable
 from torch import nn
 
 from pointseg.nn.reach import Reach
+from pointseg.nn.recomputation import call_module
 from pointseg.sparse import GeometryPlan, SparseTensor
 
 
 class SparseModule(nn.Module):
-    """Base of modules from `SparseTensor` to `SparseTensor`; needs no geometry by default."""
+    """Base of modules from `SparseTensor` to `SparseTensor`; needs no geometry by default.
+
+    recomputes: whether a container runs it by `call_module`, which keeps its input alone for
+    the backward pass.
+    """
+
+    recomputes = False
 
     def geometry(self, stride: int = 1) -> GeometryPlan:
         """Plan entries that a forward pass asks for when its input has relative stride `stride`."""
@@ -75,7 +82,7 @@ class Sequential(nn.Sequential, SparseModule):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         for module in self:
-            x = module(x)
+            x = call_module(module, x)
         return x
 
     def geometry(self, stride: int = 1) -> GeometryPlan:

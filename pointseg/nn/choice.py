@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pointseg.nn.quantizer import VectorQuantizer
+from pointseg.recompute import is_second_pass
 
 STRATEGIES = ("soft", "topk", "hard", "vq")
 SHAPES = ("constant", "linear", "cosine", "exponential")
@@ -155,10 +156,12 @@ class QuantizedChoice(nn.Module):
         with torch.autocast(feats.device.type, enabled=False):
             vectors = vectors.float() if vectors.element_size() == 2 else vectors
             found = self.quantizer(vectors)
-        self.last_commitment = None
+        commitment = None
         if self.training:
             error = (vectors - found.nearest).square().sum(dim=2)
-            self.last_commitment = self.commitment * error.sum() / max(error.numel(), 1)
+            commitment = self.commitment * error.sum() / max(error.numel(), 1)
+        if not is_second_pass():
+            self.last_commitment = commitment
         return straight_through(found.code, entry_softmax(-found.distances / temperature))
 
     def __getstate__(self) -> dict[str, object]:

@@ -30,7 +30,8 @@ from pointseg.nn.choice_record import ChoiceRecord, ChoiceStatistics
 from pointseg.nn.conv import RegionConv, SparseConv
 from pointseg.nn.prior import GeometryPrior, PriorConfig
 from pointseg.nn.reach import Reach
-from pointseg.sparse import GeometryPlan, Region, RegionSet, SparseTensor, cubes
+from pointseg.recompute import is_second_pass
+from pointseg.sparse import GeometryPlan, Region, RegionSet, SparseTensor, VoxelGrid, cubes
 
 QUERIES = ("conv", "dot", "none")
 
@@ -135,12 +136,16 @@ class CodebookBlock(SparseModule):
         choice = self._choose(z)
         rmap = x.grid.region_map(self.config.regions)
         attended = ops.codebook_attention(values.feats, choice, self.codebook, rmap)
+        if not is_second_pass():
+            self._report(choice.detach(), x.grid)
+        out = self.out(x.replace(attended))
+        return out.replace(out.feats + residual.feats)
+
+    def _report(self, choice: Tensor, grid: VoxelGrid) -> None:
         if self.training:
             self.last_statistics = ChoiceStatistics.of(choice)
         if self.recorder is not None:
-            self.recorder(ChoiceRecord(choice.detach(), x.grid))
-        out = self.out(x.replace(attended))
-        return out.replace(out.feats + residual.feats)
+            self.recorder(ChoiceRecord(choice, grid))
 
     def _choose(self, z: SparseTensor) -> Tensor:
         if isinstance(self.choice, QuantizedChoice):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pointseg import _native, ops
 from pointseg.nn.base import SparseModule
 from pointseg.nn.sync_batch_norm import SyncBatchNorm1d
+from pointseg.recompute import is_second_pass
 from pointseg.sparse import SparseTensor
 
 
@@ -102,7 +103,7 @@ def batch_norm_rows(
         return bn.normalize(feats, residual, relu)
     if type(bn) not in (nn.BatchNorm1d, SyncBatchNorm1d) or not has_kernel:
         # In place: a norm keeps its input for the backward pass, not its output.
-        out: Tensor = bn(feats)
+        out: Tensor = _on_copies(bn, feats) if is_second_pass() else bn(feats)
         out = out if residual is None else out.add_(residual)
         return torch.relu_(out) if relu else out
     assert isinstance(bn, nn.BatchNorm1d)
@@ -119,6 +120,13 @@ def batch_norm_rows(
         momentum=bn.momentum,
         eps=bn.eps,
     )
-    if bn.training:
+    if bn.training and not is_second_pass():
         bn.num_batches_tracked.add_(1)
+    return out
+
+
+def _on_copies(bn: nn.Module, feats: Tensor) -> Tensor:
+    """``bn(feats)``, which leaves the running statistics as they are."""
+    buffers = {name: buffer.clone() for name, buffer in bn.named_buffers()}
+    out: Tensor = torch.func.functional_call(bn, buffers, (feats,))
     return out

@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
+
+from pointseg.distributed import exchange, num_ranks
+from pointseg.recompute import once
 
 KINDS = ("none", "product", "learned")
 MOMENTUM = 0.1
@@ -72,20 +74,23 @@ class GeometryPrior(nn.Module):
         self.weight = nn.Parameter(torch.ones(heads)) if config.name == "learned" else None
 
     def forward(self, shares: Tensor) -> Tensor:
+        mean, var = self.mean, self.var
         if self.training and self.is_running:
-            self._update(shares)
-        standard = (shares - self.mean) / (self.var.sqrt() + EPS)
+            mean, var = once(lambda: self._update(shares))
+        standard = (shares - mean) / (var.sqrt() + EPS)
         log_prior = (standard / self.temperature).log_softmax(dim=1)[:, None]
         return log_prior if self.weight is None else self.weight[:, None] * log_prior
 
     @torch.no_grad()
-    def _update(self, shares: Tensor) -> None:
-        """Move the running statistics towards those of the batch, over the voxels of all ranks."""
+    def _update(self, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """Move the running statistics towards those of the batch, over the voxels of all ranks;
+        copies of mean and variance then.
+        """
         shares = shares.double()
         ones = shares.new_ones(shares.shape[0], 1)
         sums = torch.cat([shares, shares.square(), ones], dim=1).sum(dim=0)
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(sums)
+        if num_ranks() > 1:
+            sums = exchange(sums).sum(dim=0)
         count = sums[-1]
         total, squares = sums[:-1].chunk(2)
         mean = total / count.clamp(min=1.0)
@@ -93,6 +98,7 @@ class GeometryPrior(nn.Module):
         momentum = MOMENTUM * (count > 1).to(self.mean)
         self.mean.lerp_(mean.to(self.mean), momentum)
         self.var.lerp_(var.to(self.var), momentum)
+        return self.mean.clone(), self.var.clone()
 
     def extra_repr(self) -> str:
         return f"temperature={self.temperature}, learned={self.weight is not None}"

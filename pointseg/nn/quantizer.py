@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pointseg import ops
 from pointseg.distributed import exchange, num_ranks
+from pointseg.recompute import once
 
 SMOOTHING = 1e-5
 
@@ -53,7 +54,8 @@ class VectorQuantizer(nn.Module):
 
     def forward(self, vectors: Tensor) -> Quantized:
         """vectors [N, H, M]."""
-        codes = self.codes.to(vectors.dtype, copy=True)  # the buffer moves before backward runs
+        # A copy, since the buffer moves before the backward pass.
+        codes = once(lambda: self.codes.to(vectors.dtype, copy=True))
         index = ops.vector_quantize(vectors, codes)
         heads = torch.arange(codes.shape[0], device=codes.device)
         distances = (
@@ -62,11 +64,13 @@ class VectorQuantizer(nn.Module):
             + codes.square().sum(dim=2)
         )
         if self.training:
-            self._update(vectors.detach(), index)
+            # Drawn whether a code is dead or not, which only the device knows.
+            rows = torch.randint(max(len(vectors), 1), codes.shape[:2], device=vectors.device)
+            once(lambda: self._update(vectors.detach(), index, rows))
         return Quantized(index, codes[heads, index], distances)
 
     @torch.no_grad()
-    def _update(self, vectors: Tensor, index: Tensor) -> None:
+    def _update(self, vectors: Tensor, index: Tensor, seed_rows: Tensor) -> None:
         counts, sums = ops.code_sums(vectors, index, self.codes.shape[1])
         sums = torch.cat([sums, counts[..., None]], dim=2).to(self.codes.dtype)
         if num_ranks() > 1:
@@ -79,13 +83,11 @@ class VectorQuantizer(nn.Module):
         moved = self.mean_sums / (self.mean_counts + SMOOTHING)[..., None]
         # A code that nothing has ever chosen stays where it is.
         self.codes.copy_(torch.where(self.mean_counts[..., None] > 0, moved, self.codes))
-        self._seed_dead_codes(vectors)
+        self._seed_dead_codes(vectors, seed_rows)
 
-    def _seed_dead_codes(self, vectors: Tensor) -> None:
+    def _seed_dead_codes(self, vectors: Tensor, rows: Tensor) -> None:
         average = self.mean_counts.mean(dim=1, keepdim=True)
         dead = self.mean_counts < self.dead_below * average
-        # Drawn whether a code is dead or not, which only the device knows.
-        rows = torch.randint(max(len(vectors), 1), dead.shape, device=vectors.device)
         heads = torch.arange(dead.shape[0], device=vectors.device)[:, None]
         seeds = vectors[rows, heads].to(self.codes.dtype) if len(vectors) else self.codes.clone()
         if num_ranks() > 1:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from pointseg.ops.sync_batch_norm import sync_batch_norm
+from pointseg.recompute import is_second_pass
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -39,7 +40,8 @@ class SyncBatchNorm1d(nn.BatchNorm1d):
             momentum=self.momentum,
             eps=self.eps,
         )
-        self.num_batches_tracked.add_(1)
+        if not is_second_pass():
+            self.num_batches_tracked.add_(1)
         return out
 
 

@@ -13,6 +13,8 @@ Contract
 * Differentiable once in feats, weight, bias and residual; in training also through the moments. The
   gradient of the ReLU at zero is zero.
 * Deterministic, forward and backward: the same bits for any number of threads.
+* Inside `pointseg.recompute.recomputed` the moments are found, and the running statistics moved, in
+  the first pass; the second one takes the same moments.
 * A NaN stays one. No rows give no rows, zero gradients, and leave the running statistics alone.
 """
 
@@ -26,6 +28,7 @@ from torch import Tensor
 
 from pointseg.ops._arguments import check_parameter
 from pointseg.ops._common import check_feats, native, register
+from pointseg.recompute import once
 
 
 def batch_norm(
@@ -78,7 +81,7 @@ def batch_norm(
             raise TypeError(f"residual: expected {feats.dtype} like feats, got {residual.dtype}")
     feats = feats.contiguous()
     if training:
-        mean, var = _batch_moments(feats, running_mean, running_var, momentum)
+        mean, var = once(lambda: _batch_moments(feats, running_mean, running_var, momentum))
     else:
         assert running_mean is not None and running_var is not None
         mean, var = running_mean, running_var

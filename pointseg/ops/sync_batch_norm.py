@@ -12,6 +12,7 @@ Contract
 * A rank may have any number of rows, none at all too; it takes part all the same. One row on all
   ranks together has the variance 0; it and no rows leave the running statistics alone.
 * 16-bit gradients are rounded twice, each time to their own precision.
+* Inside `pointseg.recompute.recomputed` ranks exchange moments in the first pass alone.
 * Deterministic for a number of ranks.
 """
 
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from pointseg.distributed import exchange
 from pointseg.ops._common import check_feats, native
+from pointseg.recompute import once
 
 
 def sync_batch_norm(
@@ -44,8 +46,8 @@ def sync_batch_norm(
     """
     check_feats("feats", feats)
     feats = feats.contiguous()
-    moments = _joined_moments(feats)
-    _move_running(running_mean, running_var, moments, momentum)
+    moments = once(lambda: _joined_moments(feats))
+    once(lambda: _move_running(running_mean, running_var, moments, momentum))
     if residual is not None:
         check_feats("residual", residual, rows=feats.shape[0], channels=feats.shape[1])
         residual = residual.contiguous()

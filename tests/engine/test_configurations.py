@@ -65,6 +65,7 @@ def test_found_by_name_in_the_working_directory_first(tmp_path, monkeypatch):
         ("model.widths=[1, 2]", "model: depths and widths must have the same length"),
         ("data.voxel_size_m=0", "section data: voxel_size_m must be positive"),
         ("train.steps=0", "section train: steps must be at least 1"),
+        ("train.checkpoint_activations=[stem]", "train.checkpoint_activations: 'stem' is nothing"),
     ],
 )
 def test_mistakes_are_found_before_any_data_is_read(override, expected):

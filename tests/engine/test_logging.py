@@ -62,7 +62,7 @@ def log_of(run: RunDirectory, *sinks: Sink) -> RunLog:
 
 def test_rows_are_on_disk_at_once_and_join_earlier_ones(run):
     for step in (1, 2):
-        with JsonLines(run.metrics) as sink:
+        with JsonLines(run.metrics, print) as sink:
             sink.row(Row("validation", step, {"mean_iou": math.nan}))
             sink.row(ROW)
             rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
@@ -108,8 +108,8 @@ def test_sinks_are_closed_when_a_run_fails_and_when_one_of_them_does(run, wandb)
     with pytest.raises(KeyError), log_of(run, Wandb(run.path, "offline", "rooms", {})):
         raise KeyError
     assert wandb.diary[-1] == ("finish", 1)
-    opened = JsonLines(run.metrics)
-    missing = JsonLines(run.path / "no" / "folder")
+    opened = JsonLines(run.metrics, print)
+    missing = JsonLines(run.path / "no" / "folder", print)
     with pytest.raises(FileNotFoundError):
         log_of(run, opened, missing).__enter__()
     assert opened._stream.closed

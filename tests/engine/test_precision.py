@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from pointseg.cli import evaluate, export_preds
 from pointseg.cli.train import main
+from pointseg.engine import trainer
 from pointseg.engine.checkpoint import load_checkpoint
 from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.precision import autocast, new_scaler
@@ -93,6 +95,44 @@ def test_a_step_whose_gradients_overflow_is_left_out() -> None:
     scaler.update()
     assert float(weight.detach()) == 1.0
     assert scaler.get_scale() == scale / 2
+
+
+def test_an_overflow_moves_neither_weights_nor_their_average_and_is_counted(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first step overflows; the schedule, which follows the number of the step, goes on."""
+    whole, run = tmp_path / "float32", tmp_path / "float16"
+    settings = [
+        word
+        for key in ("steps=4", "average_decay=0.5", "evaluate_every=0", "accumulate=2")
+        for word in ("--set", f"train.{key}")
+    ]
+    train("--config", tiny_config, *settings, "--output", whole)
+
+    def scaler_too_high(precision: str, device: torch.device) -> torch.amp.GradScaler:
+        assert precision == "float16"
+        return torch.amp.GradScaler(device.type, init_scale=2.0**40, backoff_factor=2.0**-32)
+
+    averaged = 0
+    update_parameters = AveragedModel.update_parameters
+
+    def counted(self: AveragedModel, model: torch.nn.Module) -> None:
+        nonlocal averaged
+        averaged += 1
+        update_parameters(self, model)
+
+    monkeypatch.setattr(trainer, "new_scaler", scaler_too_high)
+    monkeypatch.setattr(AveragedModel, "update_parameters", counted)
+    train("--config", tiny_config, *settings, "--set", "train.precision=float16", "--output", run)
+    rows = [row for row in metrics(run) if row["kind"] == "train"]
+    expected = [row for row in metrics(whole) if row["kind"] == "train"]
+    assert [row["skipped_steps"] for row in rows] == [1, 1, 1, 1]
+    assert [row["skipped_steps"] for row in expected] == [0, 0, 0, 0]
+    assert [row["lr"] for row in rows] == [row["lr"] for row in expected]
+    checkpoint = load_checkpoint(find_checkpoint(run))
+    assert averaged == 3
+    assert {float(state["step"]) for state in checkpoint.optimizer["state"].values()} == {3.0}
+    assert (checkpoint.step, checkpoint.skipped_steps) == (4, 1)
 
 
 def test_float32_is_no_autocast_and_no_scaler() -> None:

@@ -276,7 +276,10 @@ def test_scalars_and_warnings_reach_tensorboard(make_trainer):
     net.warnings = lambda: {"codebook/encoder.1": "encoder.1 uses one entry"}
     trainer = make_trainer(net, steps=2)
     run_directory = trainer.log.run
-    sinks = [JsonLines(run_directory.metrics), TensorBoard(run_directory.tensorboard, 0, print)]
+    sinks = [
+        JsonLines(run_directory.metrics, print),
+        TensorBoard(run_directory.tensorboard, 0, print),
+    ]
     trainer.log = RunLog(run_directory, 2, sinks=sinks, console=Console(quiet=True))
     run(trainer)
     events = event_accumulator.EventAccumulator(str(trainer.log.run.tensorboard)).Reload()

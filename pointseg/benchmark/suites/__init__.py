@@ -11,6 +11,7 @@ from pointseg.benchmark.report import Row
 from pointseg.benchmark.suites.cases import Options
 from pointseg.benchmark.suites.codebook import codebook_rows
 from pointseg.benchmark.suites.gpu import gpu_rows
+from pointseg.benchmark.suites.memory import memory_rows
 from pointseg.benchmark.suites.model import model_rows
 from pointseg.benchmark.suites.ops import ops_rows
 
@@ -49,4 +50,5 @@ SUITES = {
     "data": Suite(data_rows, rooms("80k", "500k"), rooms("500k")),
     "gpu": Suite(gpu_rows, (CORNER,), (CORNER,)),
     "model": Suite(model_rows, rooms("500k"), rooms("20k")),
+    "memory": Suite(memory_rows, rooms("500k"), rooms("20k")),
 }
