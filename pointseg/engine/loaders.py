@@ -74,9 +74,11 @@ def evaluation_loader(dataset: Dataset[Any], num_workers: int) -> DataLoader[Seg
 
     Of R ranks, each has every R-th scene.
     """
-    scenes = range(distributed.rank(), len(dataset), distributed.num_ranks())  # type: ignore[arg-type]
+    if distributed.num_ranks() > 1:
+        own = range(distributed.rank(), len(dataset), distributed.num_ranks())  # type: ignore[arg-type]
+        dataset = Subset(dataset, own)
     return DataLoader(
-        dataset if distributed.num_ranks() == 1 else Subset(dataset, scenes),
+        dataset,
         batch_size=1,
         num_workers=num_workers,
         collate_fn=collate,

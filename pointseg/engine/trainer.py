@@ -210,7 +210,6 @@ class Trainer:
         self.best_metric: float | None = None
         self.metrics: dict[str, float] = {}
         self.report: SegReport | None = None
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._divergence = DivergenceCheck(
             gradients_may_overflow=self.scaler.is_enabled(),
             at_once=device.type == "cpu" or num_ranks() > 1 or config.max_skipped_steps > 0,
@@ -268,6 +267,7 @@ class Trainer:
         factor = learning_rate_factor(self.schedule, self.step, self.config.steps)
         set_learning_rate(self.optimizer, self.base_lr * factor)
         counts = StepCounts.over_ranks(batches)
+        # A step that is looked at too late to leave it out has nothing to go back to.
         before = StepStart.of(self.model) if self._divergence.at_once else None
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -285,9 +285,10 @@ class Trainer:
             self._skip(batches, counts, before, outcomes, error)
             return None
 
-        reduce_gradients(self._parameters)
+        parameters = self._trained()
+        reduce_gradients(parameters)
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm or math.inf)
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.clip_norm or math.inf)
         position = self.position + counts.num_scenes
         own = {"lr": self.base_lr * factor, "epoch": position / self.num_scenes}
         scene_ids = scenes_of(batches)
@@ -313,6 +314,10 @@ class Trainer:
         self._unlogged_scenes += counts.num_scenes
         self._unlogged_voxels += counts.num_voxels
         return numbers
+
+    def _trained(self) -> list[nn.Parameter]:
+        """The parameters that ask for a gradient."""
+        return [p for p in self.model.parameters() if p.requires_grad]
 
     def _passes(
         self, batches: list[SegBatch], counts: StepCounts
@@ -344,15 +349,15 @@ class Trainer:
     ) -> tuple[list[Outcome], dict[str, Tensor | float]]:
         """How the passes of a step ended on every rank, and the sums over all of them.
 
-        A rank alone does not look at its numbers here: they are looked at with the norm of the
-        gradient. An error that is no lack of memory is raised on all ranks.
+        A rank alone looks at its numbers later, with the norm of the gradient, unless a scaler
+        waits for them anyway. An error that is no lack of memory is raised on all ranks.
         """
         outcome = Outcome.of(error)
-        if num_ranks() == 1 and error is None:
+        if num_ranks() == 1 and error is None and not self.scaler.is_enabled():
             return [outcome], sums
         row = torch.tensor([outcome], dtype=torch.float64, device=self.device)
         if error is None:
-            gradients = [p.grad for p in self._parameters if p.grad is not None]
+            gradients = [p.grad for p in self._trained() if p.grad is not None]
             values = torch.stack([torch.as_tensor(value) for value in sums.values()])
             sound = self._divergence.is_sound(values[0], gradients)
             row = torch.cat([torch.where(sound, row, float(Outcome.NOT_FINITE)), values])
