@@ -90,7 +90,8 @@ def load_skipped_step(path: Path) -> SkippedStep:
         raw = torch.load(path, map_location="cpu", weights_only=True)
         batches = tuple(_unpacked(batch) for batch in raw["batches"])
         return SkippedStep(**{**raw, "batches": batches})
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
+    # What unpickling damaged files raises is not told.
+    except (RuntimeError, EOFError, pickle.PickleError, LookupError, TypeError) as error:
         raise ValueError(f"{path}: not a readable skipped step ({error})") from error
 
 

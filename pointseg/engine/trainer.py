@@ -338,6 +338,7 @@ class Trainer:
         factor = learning_rate_factor(self.schedule, self.step, self.config.steps)
         set_learning_rate(self.optimizer, self.base_lr * factor)
         counts = StepCounts.over_ranks(batches)
+        # A step that is looked at too late to leave it out has nothing to go back to.
         before = StepStart.of(self.model) if self._divergence.at_once else None
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -418,11 +419,11 @@ class Trainer:
     ) -> tuple[list[Outcome], dict[str, Tensor | float]]:
         """How the passes of a step ended on every rank, and the sums over all of them.
 
-        A rank alone does not look at its numbers here: they are looked at with the norm of the
-        gradient. An error that is no lack of memory is raised on all ranks.
+        A rank alone looks at its numbers later, with the norm of the gradient, unless a scaler
+        waits for them anyway. An error that is no lack of memory is raised on all ranks.
         """
         outcome = Outcome.of(error)
-        if num_ranks() == 1 and error is None:
+        if num_ranks() == 1 and error is None and not self.scaler.is_enabled():
             return [outcome], sums
         row = torch.tensor([outcome], dtype=torch.float64, device=self.device)
         if error is None:

@@ -37,7 +37,7 @@ from pointseg.engine.sampler import SceneStream
 from pointseg.engine.schedules import ScheduleConfig
 from pointseg.engine.trainer import TrainConfig, Trainer
 from pointseg.evaluation import SCANNET_RULE
-from pointseg.nn import synchronized
+from pointseg.nn import VectorQuantizer, synchronized
 
 NUM_SCENES = 7
 TIMEOUT_S = 60.0
@@ -268,6 +268,7 @@ def talking() -> dict[str, Any]:
         if own != 1:  # rank 1 ends its step early
             found["short"] = exchange(torch.ones(2, 2))
         found["ends"] = conclude(torch.tensor([float(own)], dtype=torch.float64))
+        found["codes"] = moved_codes(vectors()[own :: num_ranks()])
         for name, failing in (("agreed", None), ("failed", 1)):
             try:
                 agree(ValueError("scene7 is broken") if own == failing else None)
@@ -279,6 +280,20 @@ def talking() -> dict[str, Any]:
         except (ValueError, ZeroDivisionError) as error:
             found["main_failed"] = f"{type(error).__name__}: {error}"
         return found
+
+
+def vectors() -> torch.Tensor:
+    """Float64 [500, 2, 2], which take more than one row to exchange with 200 codes."""
+    return torch.randn(500, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def moved_codes(own: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The state of a quantizer that has seen vectors; equal ones on all ranks before it."""
+    torch.manual_seed(5)
+    quantizer = VectorQuantizer(2, 200, 2, decay=0.9, dead_below=0.01).double()
+    torch.manual_seed(rank())  # seeds of dead codes are drawn by each rank, and rank 0's taken
+    quantizer(own)
+    return quantizer.state_dict()
 
 
 def losing_a_rank(how: str) -> None:

@@ -161,6 +161,13 @@ def test_what_ranks_tell_each_other():
             expected = torch.ones(3, 2, 2).double()
             expected[1] = 0
             assert torch.equal(found["short"], expected)
+        assert_same_state(found["codes"], by_rank[0]["codes"])
+    expected_codes = ranks.moved_codes(ranks.vectors())
+    alive = expected_codes["mean_counts"] > expected_codes["mean_counts"].mean(1, True) * 1.001
+    assert alive.sum() > 50  # dead ones are put on another random vector
+    torch.testing.assert_close(
+        by_rank[0]["codes"]["codes"][alive], expected_codes["codes"][alive], rtol=1e-12, atol=1e-12
+    )
     firsts = [found["first"] for found in by_rank]
     assert min(firsts[1:]) >= firsts[0] + 0.1
 

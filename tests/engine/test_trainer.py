@@ -376,6 +376,34 @@ def test_divergence_stops_before_it_reaches_the_weights(make_trainer):
     assert not trainer.log.run.checkpoints.exists()
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_step_with_nan_is_left_out(make_trainer, precision):
+    """Once: the run goes on with the next scenes, its norms and weights untouched."""
+    trainer = make_trainer(NetWithProgress(), steps=3, precision=precision, lr=0.01)
+    broken = collate([scene(1)])
+    broken.voxels.feats.fill_(math.nan)
+    batches = [collate([scene(0)]), broken, collate([scene(2)]), collate([scene(3)])]
+    trainer.train_batches = lambda position: iter(batches)
+    lines = []
+    trainer.log.message = lines.append
+    assert run(trainer).step == 3
+    assert (trainer.position, trainer.skipped_steps, trainer.skipped_in_a_row) == (4, 1, 0)
+    (line,) = [line for line in lines if "left out" in line]
+    assert line.startswith("step 2/3  left out: loss ")
+    assert line.endswith("(scenes scene1); nan or infinity in the features of scene1")
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+    assert [path.name for path in trainer.log.run.skipped.iterdir()] == ["step_000002_rank0.pt"]
+
+
+def test_steps_left_out_in_a_row_outlive_a_resume(make_trainer):
+    trainer = make_trainer(NetThatDiverges(), steps=3, max_skipped_steps=2)
+    assert [trainer._train_step([collate([scene(i)])]) for i in range(2)] == [None, None]
+    resumed = make_trainer(NetThatDiverges(), steps=3, max_skipped_steps=2)
+    resumed.restore(trainer.checkpoint())
+    with pytest.raises(TrainingDiverged, match=r"step 1: loss nan.*3 failed in a row"):
+        run(resumed)
+
+
 def wait_for_nothing(trainer):
     """As on a GPU: numbers are left on the device until they are logged."""
     trainer._divergence = DivergenceCheck(gradients_may_overflow=False, at_once=False)
@@ -435,6 +463,8 @@ def test_a_step_without_valid_voxels_changes_nothing(make_trainer):
         {"max_points": -1},
         {"clip_norm": -1.0},
         {"average_decay": 1.0},
+        {"max_skipped_steps": -1},
+        {"timeout_s": 0.0},
     ],
 )
 def test_bad_options(options):
