@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -21,22 +22,15 @@ def are_near(xyz_m: NDArray[Any]) -> NDArray[np.bool_]:
     return near
 
 
-def check_finite(values: NDArray[Any], where: object, remedy: str) -> None:
-    """ValueError with the number of rows of [P, C] that hold a value that is not finite."""
-    broken = ~np.isfinite(values).all(axis=1)
-    if broken.any():
-        raise ValueError(
-            f"{where}: {int(broken.sum())} of {len(values)} points are not finite (first: row "
-            f"{int(broken.argmax())}); {remedy}"
-        )
-
-
-def check_points(points: NDArray[Any], where: object, remedy: str) -> None:
-    """:func:`check_finite` for points [P, 3 or more], whose first columns must be near, too."""
-    check_finite(points, where, remedy)
-    far = ~are_near(points[:, :3])
-    if far.any():
-        raise ValueError(
-            f"{where}: {int(far.sum())} of {len(points)} points are {LIMIT_M / 1000:.0f} km and "
-            f"more away (first: row {int(far.argmax())}); {remedy}"
-        )
+def check_points(points: NDArray[Any], path: Path, remedy: str) -> None:
+    """ValueError with path, number and ``remedy`` where values of points [P, 3 or more] are not
+    finite, or coordinates, the first three, not near.
+    """
+    finite = np.isfinite(points).all(axis=1)
+    far = f"{LIMIT_M / 1000:.0f} km and more away"
+    for good, what in ((finite, "not finite"), (are_near(points[:, :3]), far)):
+        if not good.all():
+            raise ValueError(
+                f"{path}: {int((~good).sum())} of {len(points)} points are {what} (first: row "
+                f"{int(good.argmin())}); {remedy}"
+            )

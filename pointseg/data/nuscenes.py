@@ -35,7 +35,7 @@ REMEDY: Final = (
     "metadata, lidar blobs and nuScenes-lidarseg from nuscenes.org, unpacked into one folder"
 )
 _AGAIN: Final = "unpack the archive again"
-_VERSION_NAME: Final = re.compile(r"[\w.-]+")  # no pattern of several names
+_VERSION_NAME: Final = re.compile(r"\w[\w.-]*")  # no pattern, and no other place
 _SCENE_NAME: Final = re.compile(r"scene-\d{4}")
 
 

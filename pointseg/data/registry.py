@@ -220,6 +220,7 @@ def split_lists(reader: SceneReader, spec: DatasetSpec) -> dict[str, tuple[str, 
 def _reopened(
     spec: DatasetSpec, root: Path, folder: Path, settings: Mapping[str, Any]
 ) -> SceneReader:
+    """The reader with the settings that ``folder`` was prepared with."""
     try:
         return spec.open(root, settings)
     except ValueError as error:

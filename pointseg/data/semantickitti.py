@@ -211,7 +211,7 @@ def _read_scan(scan: _Scan) -> PointCloud:
     points = read_point_rows(scan.points, _COLUMNS, _AGAIN)
     check_points(points, scan.points, _AGAIN)
     at_sensor = int((~points[:, :3].any(axis=1)).sum())
-    if at_sensor:  # the release has none; a copy that was interrupted is filled up with zeros
+    if at_sensor:  # no lidar sees itself; a download that was interrupted leaves zeros
         raise ValueError(
             f"{scan.points}: x, y and z of {at_sensor} of {len(points)} points are all 0; {_AGAIN}"
         )

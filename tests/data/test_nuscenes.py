@@ -122,7 +122,7 @@ def test_errors_of_splits_say_what_is_there(dataset: Dataset) -> None:
         reader(dataset, version="v1.0-mini").listed("val")
     with pytest.raises(FileNotFoundError, match=r"no v1.0-\*/scene.json; expected"):
         NuScenesReader(dataset.root / "lidarseg").listed("all")
-    for version in ("../other", "v1.0-*", "", ".[a]", 3):
+    for version in ("../other", "..", "v1.0-*", "", "v[1].0", 3):
         with pytest.raises(ValueError, match="version must be the name of a folder"):
             reader(dataset, version=version)
 
