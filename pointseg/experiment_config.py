@@ -12,7 +12,7 @@ from pointseg.engine.distillation import DistillationConfig
 from pointseg.engine.losses import LossConfig
 from pointseg.engine.optimizers import OptimizerConfig
 from pointseg.engine.schedules import ScheduleConfig
-from pointseg.engine.trainer import TrainConfig
+from pointseg.engine.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ from pointseg.engine.optimizers import OptimizerConfig, build_optimizer
 from pointseg.engine.run_directory import RunDirectory
 from pointseg.engine.sampler import SceneStream
 from pointseg.engine.schedules import ScheduleConfig
-from pointseg.engine.trainer import TrainConfig, Trainer
+from pointseg.engine.train_config import TrainConfig
+from pointseg.engine.trainer import Trainer
 from pointseg.evaluation import SCANNET_RULE
 from pointseg.nn import VectorQuantizer, synchronized
 

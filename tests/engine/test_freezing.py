@@ -13,7 +13,7 @@ from pointseg.engine.checkpoint import load_checkpoint
 from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.freezing import Freezing
 from pointseg.engine.optimizers import OptimizerConfig, build_optimizer
-from pointseg.engine.trainer import TrainConfig
+from pointseg.engine.train_config import TrainConfig
 from pointseg.evaluation.inference import evaluation_mode
 from pointseg.experiment import load_config
 from tests.engine.runs import assert_same_run, assert_same_state, metrics

@@ -24,7 +24,8 @@ from pointseg.engine.sampler import Share
 from pointseg.engine.schedules import ScheduleConfig
 from pointseg.engine.sinks import JsonLines, TensorBoard
 from pointseg.engine.step_numbers import DivergenceCheck, TrainingDiverged
-from pointseg.engine.trainer import TrainConfig, Trainer
+from pointseg.engine.train_config import TrainConfig
+from pointseg.engine.trainer import Trainer
 from pointseg.evaluation import NUSCENES_RULE, SCANNET_RULE
 from tests.engine.runs import metrics
 
