@@ -32,9 +32,7 @@ def on_ranks(
     port = _free_port()
     pipes = [context.Pipe(duplex=False) for _ in range(num_ranks)]
     processes = [
-        context.Process(
-            target=_run, args=(sender, rank, num_ranks, port, function, arguments)
-        )
+        context.Process(target=_run, args=(sender, rank, num_ranks, port, function, arguments))
         for rank, (_, sender) in enumerate(pipes)
     ]
     for process, (_, sender) in zip(processes, pipes, strict=True):
