@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,10 +66,11 @@ def batches_of(batch_size: int, position: int) -> Iterator[SegBatch]:
 
 
 class SmallNet(nn.Module):
-    """A MinkUNet with one parameter that rank 0 alone uses, and one that nobody does."""
+    """A MinkUNet with a parameter that rank 0 alone uses, if at all, and one that nobody does."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_own_term: bool = False) -> None:
         super().__init__()
+        self.has_own_term = has_own_term
         torch.manual_seed(0)
         self.net = models.build_model(
             "minkunet", 3, SCANNET20.num_classes, depths=[1, 1], widths=[8, 8], stem_width=8
@@ -83,7 +85,9 @@ class SmallNet(nn.Module):
         return self.net(x)
 
     def training_terms(self, progress: float) -> tuple[dict, dict]:
-        return ({"own": self.of_rank_0.square().sum()} if rank() == 0 else {}), {}
+        if self.has_own_term and rank() == 0:
+            return {"own": self.of_rank_0.square().sum()}, {}
+        return {}, {}
 
 
 def make_trainer(
@@ -154,17 +158,16 @@ def fails_once(
     """Call ``how`` in one pass of rank 1, in the middle of its forward or its backward part."""
     if rank() != 1:
         return
-    layer = trainer.model.net.decoder if where == "forward" else trainer.model.net.encoder
     calls = itertools.count()
 
     def fail(*_: Any) -> None:
-        if trainer.model.training and (trainer.step == step) and (ever or next(calls) == 0):
+        if trainer.model.training and trainer.step == step and (ever or next(calls) == 0):
             how()
 
     if where == "forward":
-        layer.register_forward_pre_hook(fail)
+        trainer.model.net.decoder[0].register_forward_pre_hook(fail)
     else:
-        layer.register_full_backward_hook(fail)
+        next(trainer.model.net.encoder[0].parameters()).register_hook(fail)
 
 
 def run_out_of_memory() -> None:
@@ -175,42 +178,55 @@ def break_down() -> None:
     raise KeyError("a fault of the program")
 
 
-def training(folder: Path) -> dict[str, Any]:
-    """Every case of training, by name."""
+def sound_training(folder: Path) -> dict[str, Any]:
+    """The cases without a fault, by name."""
     with process_group("cpu", TIMEOUT_S) as group:
-        found = {}
+        return _sound_cases(folder, group)
 
-        def run(name: str, trainer: Trainer) -> None:
-            found[name] = outcome(trainer)
+
+def training(folder: Path) -> dict[str, Any]:
+    """Every case, by name; faults are those of rank 1."""
+    with process_group("cpu", TIMEOUT_S) as group:
+        found = _sound_cases(folder, group)
 
         def new(name: str, **options: Any) -> Trainer:
             return make_trainer(folder / name, **{"steps": 3, "group": group, **options})
 
-        run("plain", new("plain"))
-        run("accumulate", new("accumulate", accumulate=2, batch_size=1))
-        run("local_norms", new("local_norms", sync_batch_norm=False))
+        found["local_norms"] = outcome(new("local_norms", sync_batch_norm=False))
         for where in ("forward", "backward"):
             trainer = new(where)
             fails_once(trainer, where, 1, run_out_of_memory)
-            run(where, trainer)
+            found[where] = outcome(trainer)
         trainer = new("gives_up", max_skipped_steps=2)
         fails_once(trainer, "forward", 1, run_out_of_memory, ever=True)
-        run("gives_up", trainer)
+        found["gives_up"] = outcome(trainer)
         trainer = new("broken")
         fails_once(trainer, "forward", 1, break_down)
-        run("broken", trainer)
+        found["broken"] = outcome(trainer)
         trainer = new("nan")
         with_broken_features(trainer, "scene3")
-        run("nan", trainer)
+        found["nan"] = outcome(trainer)
         trainer = new("other_weights")
         if rank() == 1:
             next(trainer.model.parameters()).data += 1
-        run("other_weights", trainer)
+        found["other_weights"] = outcome(trainer)
         trainer = new("bad_scene")
         if rank() == 1:
             trainer.val_batches = [collate([scene(1)]), collate([without_labels(scene(3))])]
-        run("bad_scene", trainer)
+        found["bad_scene"] = outcome(trainer)
         return found
+
+
+def _sound_cases(folder: Path, group: Group) -> dict[str, Any]:
+    cases: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "unused": {"model": SmallNet(has_own_term=True)},
+        "accumulate": {"accumulate": 2, "batch_size": 1},
+    }
+    return {
+        name: outcome(make_trainer(folder / name, steps=3, group=group, **options))
+        for name, options in cases.items()
+    }
 
 
 def with_broken_features(trainer: Trainer, scene_id: str) -> None:
@@ -267,8 +283,6 @@ def losing_a_rank(how: str) -> None:
     with process_group("cpu", 3.0) as group:
         group.beat(3 if rank() == 1 else 4)
         if rank() == 1 and how == "dies":
-            import os
-
             os._exit(1)
         if rank() == 1:
             time.sleep(60)

@@ -33,7 +33,7 @@ def on_ranks(
     pipes = [context.Pipe(duplex=False) for _ in range(num_ranks)]
     processes = [
         context.Process(
-            target=_run, args=(sender, rank, num_ranks, port, function, arguments), daemon=True
+            target=_run, args=(sender, rank, num_ranks, port, function, arguments)
         )
         for rank, (_, sender) in enumerate(pipes)
     ]
