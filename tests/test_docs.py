@@ -61,7 +61,7 @@ def in_workplace(
     trains = page is not None and "--output runs/" in page.read_text(encoding="utf-8")
     enter(workplace, tmp_path, without_runs=trains)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("POINTSEG_DATA", "data")
+    monkeypatch.delenv("POINTSEG_DATA", raising=False)  # pages that need it say so
 
 
 @pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=counts)
