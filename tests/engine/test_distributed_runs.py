@@ -14,7 +14,8 @@ import pytest
 from pointseg import models
 from pointseg.cli.train import main
 from pointseg.distributed import rank
-from pointseg.engine.checkpoint import find_checkpoint, load_checkpoint
+from pointseg.engine.checkpoint import load_checkpoint
+from pointseg.engine.checkpoint_folder import find_checkpoint
 from pointseg.engine.logging import RankLog
 from tests.engine.runs import assert_same_run, assert_same_state, metrics, write_config
 from tests.engine.test_resume import NoisyNet

@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 
 from pointseg.benchmark.communication import GRADIENT_BYTES
-from pointseg.engine.checkpoint import find_checkpoint, load_checkpoint
+from pointseg.engine.checkpoint import load_checkpoint
+from pointseg.engine.checkpoint_folder import find_checkpoint
 from tests.engine.runs import metrics
 from tests.helpers.two_hosts import run_on_both, two_hosts
 
