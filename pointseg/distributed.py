@@ -141,6 +141,9 @@ def process_group(device_type: str, timeout_s: float) -> Iterator[Group]:
         )
     timeout = timedelta(seconds=timeout_s)
     store, own_rank, size = next(dist.rendezvous("env://", timeout=timeout))
+    # torchrun keeps its store when it starts the ranks again: addresses of those before are in it.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = dist.PrefixStore(f"attempt_{attempt}", store)
     backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=own_rank, world_size=size, timeout=timeout)
     group = Group(dist.PrefixStore("pointseg", store), timeout_s)

@@ -39,28 +39,6 @@ def train_or_go_on(
 
     ValueError where the checkpoint has other settings.
     """
-    if _is_started(run, config, changes):
-        what: tuple[object, ...] = ("--resume", run)
-    else:
-        what = ("--config", config, "--overwrite")
     sets = [part for change in changes for part in ("--set", change)]
-    clock.run(name, train.main, *what, "--output", run, *sets, *options)
-
-
-def _is_started(run: Path, config: str, changes: Sequence[str]) -> bool:
-    """Whether there is a checkpoint to go on from; ValueError if it has other settings."""
-    from pointseg import config as configuration
-    from pointseg.engine.checkpoint import CHECKPOINT_DIR, load_checkpoint
-    from pointseg.engine.checkpoint_folder import find_checkpoint
-    from pointseg.experiment import load_config
-
-    if not any((run / CHECKPOINT_DIR).glob("*.pt")):
-        return False
-    if load_checkpoint(find_checkpoint(run)).config != configuration.to_dict(
-        load_config(config, changes)
-    ):
-        raise ValueError(
-            f"{run} was trained with other settings than these: remove it, or work in another "
-            "folder"
-        )
-    return True
+    what = ("--config", config, "--output", run, "--go-on")
+    clock.run(name, train.main, *what, *sets, *options)

@@ -85,6 +85,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace the run that is in --output already"
     )
     parser.add_argument(
+        "--go-on",
+        action="store_true",
+        help="with --config and --output: go on with the run that is there, or begin it "
+        "otherwise; for torchrun --max-restarts and schedulers that start the same line again",
+    )
+    parser.add_argument(
         "--init-from",
         type=Path,
         metavar="FILE_OR_RUN",
@@ -118,6 +124,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     device = chosen_device(args.device)
     checkpoint: Checkpoint | None = None
+    if args.go_on and (args.config is None or args.output is None or args.overwrite):
+        raise ValueError(
+            "--go-on needs --config and --output, the folder of the run, and no --overwrite; a run "
+            "by itself is gone on with by --resume"
+        )
     if args.resume is not None and args.init_from is not None:
         raise ValueError("--init-from begins a new run: give --config with it, not --resume")
     if args.partial and args.init_from is None:
@@ -136,11 +147,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         config = load_config(args.config, args.set)
         directory = RunDirectory(args.output or default_run_path(config.output_dir, config.name))
-        is_new = True
+        if args.go_on:
+            checkpoint = _begun(config, directory)
+        is_new = checkpoint is None
+    may_replace = args.overwrite or args.go_on  # what has no checkpoint yet is begun anew
     with process_group(device.type, config.train.timeout_s) as group:
         _start_logging()
         directory = gather_objects(directory)[0]  # its name may be the time on rank 0
-        everywhere(lambda: _refuse_existing(directory, is_new and not args.overwrite))
+        everywhere(lambda: _refuse_existing(directory, is_new and not may_replace))
         return train(config, directory, device, checkpoint, is_new, group, initial, args.profile)
 
 
@@ -232,6 +246,22 @@ def train(
                 f"go on with: --resume {directory.path}"
             )
     return 0
+
+
+def _begun(config: ExperimentConfig, directory: RunDirectory) -> Checkpoint | None:
+    """The last checkpoint of the run in a directory, None where there is none yet; ValueError
+    where it is of another configuration.
+    """
+    if not any(directory.checkpoints.glob("*.pt")):
+        return None
+    path = find_checkpoint(directory.path)
+    checkpoint = load_checkpoint(path)
+    if checkpoint.config != configuration.to_dict(find_teacher(config)[0]):
+        raise ValueError(
+            f"{directory.path} was trained with other settings than these: remove it, work in "
+            f"another folder, or change them on purpose with --resume {directory.path} --set ..."
+        )
+    return checkpoint
 
 
 def _renamed(pairs: Sequence[str] | None) -> dict[str, str] | None:
