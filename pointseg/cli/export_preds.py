@@ -146,9 +146,7 @@ def _refuse_idle(args: argparse.Namespace) -> None:
         "--root and --dataset are of --check; scenes to predict are those of the checkpoint's "
         "configuration: --set data.root=DIR",
     )
-    refuse_idle(
-        {"--score": args.score or None}, "it scores a submission that is there; pass it as --check"
-    )
+    refuse_idle({"--score": args.score}, "it scores a submission that is there; pass it as --check")
     if args.out is None:
         refuse_idle(
             {"--format": args.format, "--choices": args.choices, "--scores": args.scores},

@@ -150,7 +150,9 @@ def test_what_does_not_fit_is_named(scenes):
 
 
 def test_json_and_tables_hold_the_parts(scenes, tmp_path):
-    parts = counted(scenes, [DistanceRings((0, 8)), BoundaryArea(1.0)]).parts(SEMANTICKITTI_RULE)
+    assert DistanceRings((0, 8)).statement == "distance from the origin"
+    rings = DistanceRings((0, 8), sensor_at_origin=True)
+    parts = counted(scenes, [rings, BoundaryArea(1.0)]).parts(SEMANTICKITTI_RULE)
     report = report_of(scenes, parts, SEMANTICKITTI_RULE)
     path = tmp_path / "evaluation.json"
     write_json(report, path, {"checkpoint": "best.pt"})

@@ -45,7 +45,7 @@ def test_scores_are_those_of_the_official_evaluation(root, tmp_path, capsys):
     rolled = handed_in(root, tmp_path / "r.zip", 777).scores
     assert rolled.mean_iou == pytest.approx(0.04904376753063681, rel=1e-12)
     assert rolled.accuracy == pytest.approx(0.3311046663077644, rel=1e-12)
-    argv = ["--dataset", "semantickitti", "--root", str(root), "--split", SEQUENCE, "--check"]
+    argv = ["--dataset", "streets", "--root", str(root), "--split", SEQUENCE, "--check"]
     assert export_preds.main([*argv, str(tmp_path / "s.zip")]) == 0
     assert "1 of 1 scenes right (124,668 points), 0 problems" in capsys.readouterr().out
 
@@ -55,7 +55,7 @@ def test_annotations_are_taken_as_they_are(root, tmp_path, capsys):
     labels = tmp_path / "sequences" / SEQUENCE / "predictions" / "000000.label"
     labels.parent.mkdir(parents=True)
     labels.write_bytes((root / f"dataset/sequences/{SEQUENCE}/labels/000000.label").read_bytes())
-    argv = ["--dataset", "semantickitti", "--root", str(root), "--split", SEQUENCE, "--check"]
+    argv = ["--dataset", "streets", "--root", str(root), "--split", SEQUENCE, "--check"]
     assert export_preds.main([*argv, str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "000000.label: bits above the lowest 16 are set" in printed
