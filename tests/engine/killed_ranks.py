@@ -27,7 +27,7 @@ from tests.helpers.scenes import write_scannet_root
 ROOT = Path(__file__).resolve().parents[2]
 NUM_RANKS = 2
 SETTINGS = ("train.steps=40", "train.save_every=3", "train.evaluate_every=16", "train.accumulate=1")
-LONGEST_WAIT_S = 14.0  # from the moment that a rank is there; starting takes about half of it
+LONGEST_WAIT_S = 10.0  # from the moment that a rank is there; starting takes about half of it
 LIMIT_S = 900.0
 
 
@@ -93,7 +93,13 @@ def saved_step(run: Path) -> int:
         return 0
 
 
-def train_and_kill(config: Path, run: Path, rng: random.Random, num_kills: int) -> list[Kill]:
+def train_and_kill(
+    config: Path,
+    run: Path,
+    rng: random.Random,
+    num_kills: int,
+    longest_wait_s: float = LONGEST_WAIT_S,
+) -> list[Kill]:
     """One run, some of whose ranks are killed until it is done; at most ``num_kills``."""
     kills: list[Kill] = []
     deadline = time.monotonic() + LIMIT_S
@@ -105,7 +111,7 @@ def train_and_kill(config: Path, run: Path, rng: random.Random, num_kills: int) 
             if len(kills) == num_kills or len(ranks) < NUM_RANKS:
                 time.sleep(0.05)
                 continue
-            after_s = rng.uniform(0, LONGEST_WAIT_S)
+            after_s = rng.uniform(0, longest_wait_s)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 launcher.wait(after_s)
                 break

@@ -14,7 +14,8 @@ from tests.engine.runs import assert_same_run, write_config
 
 def test_killed_ranks_start_again_and_end_as_if_nothing_had_happened(tmp_path: Path) -> None:
     config, whole = killed_ranks.prepare(tmp_path)
-    kills = killed_ranks.train_and_kill(config, tmp_path / "killed", random.Random(5), 1)
+    # Soon enough that the run is not over by then.
+    kills = killed_ranks.train_and_kill(config, tmp_path / "killed", random.Random(5), 1, 4.0)
     assert len(kills) == 1
     assert_same_run(whole, tmp_path / "killed")
 
