@@ -176,8 +176,15 @@ def build_model(config: ExperimentConfig, label_map: LabelMap) -> nn.Module:
 
 
 def _checkpoint_activations(config: ExperimentConfig, model: nn.Module) -> None:
-    method: Any = model.checkpoint_activations
-    method(config.train.checkpoint_activations)
+    names = config.train.checkpoint_activations
+    method: Any = getattr(model, "checkpoint_activations", None)
+    if method is None and names:
+        raise ValueError(
+            f"train.checkpoint_activations: {config.model.name} has no parts that can be computed "
+            "again; leave it empty"
+        )
+    if method is not None:
+        method(names)
 
 
 def build_loss(config: ExperimentConfig, train_scenes: SceneDataset) -> SegmentationLoss:

@@ -82,7 +82,12 @@ class RunLog:
         best = ", the best so far" if is_best else ""
         text = f"{report.headline}, accuracy {report.accuracy:.3f}{best}  {seconds:.1f} s"
         self._write(Row("validation", step, values, headline=text))
-        write_json(report, self.run.evaluation, {"step": step}, overwrite=True)
+        try:
+            write_json(report, self.run.evaluation, {"step": step}, overwrite=True)
+        except OSError as problem:  # a full disk, on which training goes on
+            self.message(
+                f"warning: {self.run.evaluation} could not be written ({problem.strerror})"
+            )
 
     def warn(self, step: int, warnings: Mapping[str, str]) -> None:
         """What has gone wrong since the last row, key -> text."""

@@ -585,6 +585,9 @@ class Trainer:
         self.metrics = dict(checkpoint.metrics)
         self.skipped_steps = checkpoint.skipped_steps
         self.skipped_in_a_row = checkpoint.skipped_in_a_row
+        if self.step:  # that of the last step, as it was saved, where no other follows
+            factor = learning_rate_factor(self.schedule, self.step - 1, self.config.steps)
+            set_learning_rate(self.optimizer, self.base_lr * factor)
         self._restore_random_state([checkpoint.random_state, *checkpoint.other_random_states])
 
     def _restore_random_state(self, states: list[dict[str, Any]]) -> None:

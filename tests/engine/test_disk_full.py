@@ -23,6 +23,7 @@ from pointseg.engine.logging import RunLog
 from pointseg.engine.row_file import RowFile
 from pointseg.engine.run_directory import RunDirectory
 from pointseg.engine.sealed_file import NotSaved
+from pointseg.engine.sinks import file_sinks
 from pointseg.engine.trainer import Trainer
 from tests.engine.runs import metrics
 from tests.engine.test_trainer import MakeTrainer
@@ -135,9 +136,9 @@ def at_steps(monkeypatch, actions: dict[int, Callable[[], object]]) -> None:
 
 def stand_in(folder: Path, **options) -> Trainer:
     """A trainer of a tiny model that saves after every step."""
-    trainer = MakeTrainer(folder)(evaluate=True, **{"steps": 6, "save_every": 1, **options})
-    trainer.log.console = Console(record=True, width=400, file=io.StringIO())
-    return trainer
+    console = Console(record=True, width=400, file=io.StringIO())
+    given = {"steps": 6, "save_every": 1, **options}
+    return MakeTrainer(folder)(evaluate=True, console=console, **given)
 
 
 def command(config: Path, run: Path, *settings: str) -> list[str]:
@@ -153,7 +154,7 @@ def test_a_run_warns_goes_on_and_saves_when_there_is_room(small_disk, monkeypatc
     with trainer.log:
         assert trainer.run().completed
     run = trainer.log.run
-    told = trainer.log.console.export_text()
+    told = trainer.log.terminal.console.export_text()
     assert "step 3/6  warning: " in told and "(1 of 3 failed in a row)" in told
     assert "step 4/6  warning: " in told and "(2 of 3 failed in a row)" in told
     assert [row["step"] for row in metrics(run.path)] == [1, 2, 3, 4, 5, 6, 6]
@@ -222,11 +223,14 @@ def test_tensorboard_ends_on_a_full_disk_and_the_run_does_not(small_disk):
     run = RunDirectory(small_disk / "run")
     run.create("", {}, [])
     console = Console(record=True, width=200, file=io.StringIO())
-    values = {"loss": 1.0, "lr": 0.1, "peak_memory_gib": 1.0, **{str(i): 0.0 for i in range(2000)}}
-    with RunLog(run, 10, console=console) as log:
+    shown = ("loss", "lr", "scenes_per_s", "points_per_s", "step_time_s", "peak_memory_gib")
+    values = dict.fromkeys((*shown, *map(str, range(2000))), 0.5)
+    options = {"tensorboard": True, "wandb": None, "project": "rooms", "config": {}}
+    sinks = file_sinks(run, 0, console.print, **options)
+    with RunLog(run, 10, sinks=sinks, console=console) as log:
         fill(small_disk)
         for step in range(1, 6):
-            log.train_row(step, values, num_scenes=1, num_voxels=1)
+            log.train_row(step, values)
     told = console.export_text()
     assert "TensorBoard's log ends here" in told
     assert "bytes of" in told and "metrics.jsonl could not be written" in told

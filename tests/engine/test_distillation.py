@@ -30,7 +30,14 @@ from pointseg.experiment import build_trainer, load_config, load_trained
 from pointseg.teacher import build_distillation, find_teacher
 from tests.engine.runs import assert_same_run, metrics
 from tests.engine.test_resume import interrupt_after, train
-from tests.engine.test_trainer import NUM_SCENES, PointwiseNet, make_trainer, run, scene
+from tests.engine.test_trainer import (
+    NUM_SCENES,
+    PointwiseNet,
+    make_trainer,
+    run,
+    scene,
+    taken_alone,
+)
 from tests.helpers.properties import given, settings, st
 
 __all__ = ["make_trainer"]  # a fixture
@@ -123,7 +130,7 @@ def test_without_labels_a_student_becomes_its_teacher(make_trainer):
     trainer = make(make_trainer, DistillationConfig(""), loss=without, steps=60, lr=0.5)
     batch = collate([scene(i) for i in range(NUM_SCENES)])
     blank = dataclasses.replace(batch, voxel_labels=torch.full_like(batch.voxel_labels, -1))
-    trainer.train_batches = lambda position: itertools.repeat(blank)
+    trainer.train_batches = lambda position: taken_alone(itertools.repeat(blank))
     before = hash_weights(trainer.distillation.teacher.state_dict())
     run(trainer)
     with torch.no_grad():

@@ -77,7 +77,8 @@ def test_ranks_draw_different_numbers(runs: Path) -> None:
 
 def test_rank_0_alone_writes(runs: Path) -> None:
     names = sorted(path.name for path in (runs / "whole").iterdir())
-    assert names == ["checkpoints", "config.yaml", "labels.json", "metrics.jsonl", "run.json"]
+    files = ["config.yaml", "evaluation.json", "labels.json", "metrics.jsonl", "run.json"]
+    assert names == ["checkpoints", *files]
     steps = [row["step"] for row in metrics(runs / "whole") if row["kind"] == "train"]
     assert steps == [1, 2, 3, 4, 5]
 

@@ -112,7 +112,8 @@ def test_sinks_are_closed_when_a_run_fails_and_when_one_of_them_does(run, wandb)
     missing = JsonLines(run.path / "no" / "folder", print)
     with pytest.raises(FileNotFoundError):
         log_of(run, opened, missing).__enter__()
-    assert opened._stream.closed
+    with pytest.raises(ValueError, match="closed"):
+        opened.row(ROW)
 
 
 def test_wandb_that_is_not_installed_stops_a_run_before_it_begins(

@@ -113,6 +113,12 @@ def stream(batch_size: int, position: int) -> Iterator[LoadedBatch]:
         yield LoadedBatch(collate([scene(index) for _, index in keys]), Share(keys, position))
 
 
+def taken_alone(batches) -> Iterator[LoadedBatch]:
+    """Batches of one scene each, as a loader gives them."""
+    for index, batch in enumerate(batches):
+        yield LoadedBatch(batch, Share(((0, index),), index + 1))
+
+
 class MakeTrainer:
     """Builds a trainer of a stand-in model in a run directory of its own."""
 
@@ -128,6 +134,7 @@ class MakeTrainer:
         lr=1.0,
         schedule=None,
         rule=SCANNET_RULE,
+        console=None,
         **options,
     ):
         self.count += 1
@@ -136,7 +143,7 @@ class MakeTrainer:
         run.create("", label_map, [])
         config = TrainConfig(**{"log_every": 1, "save_every": 0, "tensorboard": False, **options})
         model = model or PointwiseNet()
-        log = RunLog(run, config.steps, console=Console(quiet=True))
+        log = RunLog(run, config.steps, console=console or Console(quiet=True))
         return Trainer(
             config=config,
             schedule=schedule or ScheduleConfig(name="constant"),
@@ -384,7 +391,7 @@ def test_a_step_with_nan_is_left_out(make_trainer, precision):
     broken = collate([scene(1)])
     broken.voxels.feats.fill_(math.nan)
     batches = [collate([scene(0)]), broken, collate([scene(2)]), collate([scene(3)])]
-    trainer.train_batches = lambda position: iter(batches)
+    trainer.train_batches = lambda position: taken_alone(batches)
     lines = []
     trainer.log.message = lines.append
     assert run(trainer).step == 3
