@@ -405,7 +405,8 @@ def test_a_step_with_nan_is_left_out(make_trainer, precision):
 
 def test_steps_left_out_in_a_row_outlive_a_resume(make_trainer):
     trainer = make_trainer(NetThatDiverges(), steps=3, max_skipped_steps=2)
-    assert [trainer._train_step([collate([scene(i)])]) for i in range(2)] == [None, None]
+    taken = taken_alone([collate([scene(i)]) for i in range(2)])
+    assert [trainer._train_step([loaded]) for loaded in taken] == [None, None]
     resumed = make_trainer(NetThatDiverges(), steps=3, max_skipped_steps=2)
     resumed.restore(trainer.checkpoint())
     with pytest.raises(TrainingDiverged, match=r"step 1: loss nan.*3 failed in a row"):
