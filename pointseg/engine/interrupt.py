@@ -10,6 +10,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from pointseg.distributed import gather
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -51,6 +53,13 @@ class StopRequest:
             raise KeyboardInterrupt
         self.requested = True
         self.signal_name = signal.Signals(number).name
+
+
+def signal_on_any_rank(stop: StopRequest) -> str:
+    """The name of the signal that asks any rank to stop, or nothing; all ranks call it."""
+    own = signal.Signals[stop.signal_name] if stop.requested else 0
+    numbers = [int(values[0]) for values in gather([own])]
+    return signal.Signals(max(numbers)).name if any(numbers) else ""
 
 
 class WorkersStay:

@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import logging
 import math
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pointseg.data import LabelMap, SegBatch
 from pointseg.distributed import (
@@ -23,7 +21,6 @@ from pointseg.distributed import (
     agree,
     conclude,
     everywhere,
-    gather,
     gather_objects,
     is_main,
     num_ranks,
@@ -38,10 +35,12 @@ from pointseg.engine.checkpoint_folder import CheckpointFolder
 from pointseg.engine.distillation import Distillation
 from pointseg.engine.failed_saves import FailedSaves
 from pointseg.engine.freezing import Freezing
-from pointseg.engine.interrupt import Interrupted, StopRequest
+from pointseg.engine.interrupt import Interrupted, StopRequest, signal_on_any_rank
 from pointseg.engine.loaders import LoadedBatch
 from pointseg.engine.logging import RunLog
 from pointseg.engine.losses import SegmentationLoss, check_labels
+from pointseg.engine.model_words import geometry_of, own_terms, set_progress, warnings_of
+from pointseg.engine.moving_average import new_average
 from pointseg.engine.optimizers import group_learning_rates, load_moments, set_learning_rate
 from pointseg.engine.precision import autocast, new_scaler, take_step
 from pointseg.engine.profiling import StepProfiler
@@ -76,8 +75,6 @@ from pointseg.engine.train_config import TrainConfig
 from pointseg.engine.weights import load_weights
 from pointseg.evaluation import MetricRule, SegReport, count_scenes, report_of
 from pointseg.machine import peak_memory_gib, restart_peak_memory
-from pointseg.nn import merge_plans
-from pointseg.sparse import GeometryPlan
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +140,7 @@ class Trainer:
         self.optimizer = optimizer
         self.base_lr = float(optimizer.param_groups[0]["lr"])
         self.scaler = new_scaler(config.precision, device)
-        self.average = _new_average(model, config.average_decay)
+        self.average = new_average(model, config.average_decay)
         self.freezing = Freezing(model, config.freeze, config.freeze_until)
         self.train_batches = train_batches
         self.num_scenes = num_scenes
@@ -190,7 +187,7 @@ class Trainer:
         check_same_weights(self.model)
         with StopRequest() as stop:
             batches = iter(self.train_batches(self.position))
-            while not (signal_name := _stop_signal(stop)):
+            while not (signal_name := signal_on_any_rank(stop)):
                 if self._evaluation_is_due():
                     try:
                         self._evaluate(stop)
@@ -275,7 +272,7 @@ class Trainer:
             if self.average is not None and is_taken:
                 self.average.update_parameters(self.model)
                 # What follows the progress is known; an average of it would lag behind.
-                _set_progress(self.average.module, self.progress)
+                set_progress(self.average.module, self.progress)
 
         self.step += 1  # also where the scaler had to leave it out: schedules go on
         self.position = behind
@@ -408,21 +405,17 @@ class Trainer:
         the distillation, its own. A model's own terms count by the batch's share of the valid ones.
         """
         models = [self.model, *(() if self.distillation is None else (self.distillation.teacher,))]
-        batch.voxels.grid.prepare(_declared_geometry(models))
-        _set_progress(self.model, self.progress)
+        batch.voxels.grid.prepare(geometry_of(models))
+        set_progress(self.model, self.progress)
         logits = self.model(batch.voxels)
         sums = self.loss(logits, batch.voxel_labels)
         terms = {name: value / counts.num_valid for name, value in sums.items()}
         if self.distillation is not None:
             num_counted = self.distillation.num_counted(counts.num_voxels, counts.num_valid)
             terms["distillation"] = self.distillation(batch, logits) / num_counted
-        scalars: Numbers = {}
-        own: Any = getattr(self.model, "training_terms", None)
-        if own is not None:
-            own_terms, scalars = own(self.progress)
-            share = num_valid / counts.num_valid
-            terms |= {name: value * share for name, value in own_terms.items()}
-        return terms, scalars
+        own, scalars = own_terms(self.model, self.progress)
+        share = num_valid / counts.num_valid
+        return terms | {name: value * share for name, value in own.items()}, scalars
 
     def _restart_peak_memory(self) -> None:
         """Measure the memory of every epoch by itself."""
@@ -443,18 +436,13 @@ class Trainer:
             }
             row = {**numbers.read(), **own, **self.clock.read()}
             row |= self._balance.take() | self._broken.numbers()
-            warnings = self._model_warnings()
+            warnings = warnings_of(self.model)
             self.log.train_row(self.step, row, warnings)
             if warnings is not None:
                 self.log.warn(
                     self.step, {k: v for k, v in warnings.items() if k not in self._warned}
                 )
                 self._warned = frozenset(warnings)
-
-    def _model_warnings(self) -> dict[str, str] | None:
-        """What the model says is wrong with it now, key -> text; None where it has no say."""
-        declared: Any = getattr(self.model, "warnings", None)
-        return None if declared is None else dict(declared())
 
     # --- evaluation and checkpoints ---------------------------------------------------------------
 
@@ -478,7 +466,7 @@ class Trainer:
             counted = everywhere(
                 lambda: count_scenes(model, batches, self.label_map, rule=self.rule)
             )
-        if _stop_signal(stop):
+        if signal_on_any_rank(stop):
             raise Interrupted
         parts = gather_objects(counted)
         report = report_of(parts, self.label_map, rule=self.rule, split=self.val_split)
@@ -602,32 +590,6 @@ class Trainer:
             set_random_state(states[rank()])
         else:
             seed_rank(self.config.seed + self.step)
-
-
-def _new_average(model: nn.Module, decay: float) -> AveragedModel | None:
-    if decay == 0.0:
-        return None
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
-    average.eval()
-    return average
-
-
-def _declared_geometry(models: Iterable[nn.Module]) -> GeometryPlan:
-    declared: list[Any] = [getattr(model, "geometry", None) for model in models]
-    return merge_plans(geometry() for geometry in declared if geometry is not None)
-
-
-def _set_progress(model: nn.Module, progress: float) -> None:
-    declared: Any = getattr(model, "set_progress", None)
-    if declared is not None:
-        declared(progress)
-
-
-def _stop_signal(stop: StopRequest) -> str:
-    """The name of the signal that asks any rank to stop, or nothing."""
-    own = signal.Signals[stop.signal_name] if stop.requested else 0
-    numbers = [int(values[0]) for values in gather([own])]
-    return signal.Signals(max(numbers)).name if any(numbers) else ""
 
 
 def _until_stopped(batches: Iterable[SegBatch], stop: StopRequest) -> Iterator[SegBatch]:
