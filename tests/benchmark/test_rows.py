@@ -245,4 +245,4 @@ def test_unknown_suites_are_refused() -> None:
     command = [sys.executable, "tools/benchmark.py", "nothing"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "expected one of ops, codebook, data, gpu, model, scaling" in done.stderr
+    assert "expected one of ops, codebook, data, gpu, model, memory, scaling" in done.stderr
