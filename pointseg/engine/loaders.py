@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from pointseg import distributed
@@ -155,7 +156,7 @@ class EvaluationLoader:
             batch_size=1,
             num_workers=self.num_workers,
             collate_fn=collate,
-            worker_init_fn=WorkersStay(),
+            worker_init_fn=partial(_settle, WorkersStay()),
             generator=_own_generator(),
         )
 
@@ -165,8 +166,14 @@ def _own_generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def _start_worker(stay: WorkersStay, worker_id: int) -> None:
+def _settle(stay: WorkersStay, worker_id: int) -> None:
     stay(worker_id)
+    # One thread a worker, as torch has it there: numpy's would fight each other for the processors.
+    threadpool_limits(1)
+
+
+def _start_worker(stay: WorkersStay, worker_id: int) -> None:
+    _settle(stay, worker_id)
     # At the turn of an epoch workers are in different epochs, and a dataset may keep its epoch in
     # shared memory: each worker sets the epoch of a copy of its own.
     info = torch.utils.data.get_worker_info()
