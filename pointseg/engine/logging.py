@@ -76,7 +76,7 @@ class RunLog:
         """An evaluation of the model after ``step`` steps: its numbers, the line that says so, and
         the report as ``evaluation.json``, in place of that of the last evaluation.
 
-        ``values`` has evaluation_time_s; ``is_best``: none before it had a higher mIoU.
+        ``values`` has evaluation_time_s; ``is_best``: none before it had a better `best_metric`.
         """
         seconds = values["evaluation_time_s"]
         best = ", the best so far" if is_best else ""
